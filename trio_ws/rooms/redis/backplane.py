@@ -139,7 +139,9 @@ class RedisBackplane(Backplane):
         self._local = LocalDelivery(self.options, self._process, streams)
         self._commands = CommandQueue(self.options, self._local)
         self._heads = StreamHeads(streams)
-        self._reader = StreamReader(self.options, streams, self._local, self._heads, self._signal)
+        self._reader = StreamReader(
+            self.options, streams, self._local, self._heads, self._signal, callers=self._commands.callers
+        )
         self._publisher = Publisher(self.options, self._process, self._heads, self._reader)
         self._presence = PresenceTracker(self.options, self._process)
         connection = RedisConnection(self._factory, self._check, self._serve, self.options)

@@ -1,4 +1,4 @@
-"""The tasks that wait for the outcomes of their commands, each for a bounded time.
+"""The tasks that wait for the outcomes of their commands, or for rooms to be opened, each for a bounded time.
 
 A cancel scope and an event for each message were a third of the work for it. All callers have the same timeout, so
 those that came first expire first, and one task looks after them.
@@ -6,29 +6,37 @@ those that came first expire first, and one task looks after them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import trio
 
 from trio_ws.runtime.wakeup import RESUME, AutoResetEvent
 
-if TYPE_CHECKING:
-    from trio_ws.rooms.redis.command import QueuedCommand
+__all__ = ["Expiring", "WaitingCallers"]
 
-__all__ = ["WaitingCallers"]
+
+class Expiring(Protocol):
+    """Something that a task waits for."""
+
+    expires_at: float
+    """Trio's time from which on the task waits no longer."""
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether that time has passed."""
 
 
 class WaitingCallers:
-    """Tasks that wait for commands, in the order in which they expire."""
+    """Tasks that wait for commands and subscriptions, in the order in which they expire."""
 
     def __init__(self) -> None:
-        self._tasks: dict[QueuedCommand, trio.lowlevel.Task] = {}
+        self._tasks: dict[Expiring, trio.lowlevel.Task] = {}
         self._arrival = AutoResetEvent()
         self._scope = trio.CancelScope(shield=True)
         self._has_ended = False
 
-    async def wait(self, command: QueuedCommand) -> None:
-        """Wait until a command is settled, or its time has passed, or all ends."""
+    async def wait(self, command: Expiring) -> None:
+        """Wait until `wake` is called for a command, or its time has passed, or all ends."""
         if self._has_ended:
             await trio.lowlevel.checkpoint()
             return
@@ -42,7 +50,7 @@ class WaitingCallers:
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
-    def wake(self, command: QueuedCommand) -> None:
+    def wake(self, command: Expiring) -> None:
         """Wake the caller of a command, if it still waits."""
         task = self._tasks.pop(command, None)
         if task is not None:

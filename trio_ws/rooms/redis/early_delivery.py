@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -98,16 +97,16 @@ class EarlyDelivery:
         self._due_rooms.update(self._queue.rooms)
         self._wakeup.wake()
 
-    @contextmanager
-    def opening(self, subscription: StreamSubscription) -> Iterator[None]:
-        """Open a subscription without Redis if `delay` passes within the block."""
+    def add_opening(self, subscription: StreamSubscription, now: float) -> None:
+        """Open a subscription without Redis when `delay` has passed, until `remove_opening`."""
         if self._active:
-            self._opening[subscription] = trio.current_time() + self.delay
-            self._wakeup.wake()
-        try:
-            yield
-        finally:
-            self._opening.pop(subscription, None)
+            self._opening[subscription] = now + self.delay
+            if not self.connected:
+                self._wakeup.wake()
+
+    def remove_opening(self, subscription: StreamSubscription) -> None:
+        """Open a subscription by itself no more."""
+        self._opening.pop(subscription, None)
 
     # --- messages ------------------------------------------------------------------------------------------------
 
@@ -189,4 +188,4 @@ class EarlyDelivery:
     def open_subscriptions(self, room: str) -> list[StreamSubscription]:
         """Return a room's subscriptions that are open."""
         stream = self._streams.get(room)
-        return [] if stream is None else [each for each in stream.subscriptions if each.opened.is_set()]
+        return [] if stream is None else [each for each in stream.subscriptions if each.is_open]

@@ -73,23 +73,30 @@ class StreamOpener:
         """Open a subscription no more, if it is not open."""
         self._opening.pop(subscription, None)
 
-    async def open_next(self, client: Client, channels: Container[bytes]) -> Iterable[str]:
+    async def open_next(self, client: Client, subscribed: Container[str]) -> Iterable[str]:
         """Open some subscriptions; return the rooms that are to be read then.
 
         Args:
             client: asks Redis.
-            channels: those that are subscribed to.
+            subscribed: the rooms whose channels are subscribed to.
         """
-        self._opening = {each: stream for each, stream in self._opening.items() if not each.begun}
         new: dict[StreamState, StreamSubscription] = {}
         others: dict[StreamState, StreamSubscription] = {}
+        done: list[StreamSubscription] = []
         for subscription, stream in self._opening.items():
-            if self._keys.news(stream.room).encode() not in channels:
+            if len(new) >= _NEW_BATCH and len(others) >= _BATCH:
+                break
+            if subscription.begun:
+                done.append(subscription)
                 continue
-            is_new = stream.last_id is None and len(stream.subscriptions) == 1 and not subscription.opened.is_set()
+            if stream.room not in subscribed:
+                continue
+            is_new = stream.last_id is None and len(stream.subscriptions) == 1 and not subscription.is_open
             due, most = (new, _NEW_BATCH) if is_new else (others, _BATCH)
             if len(due) < most:
                 due.setdefault(stream, subscription)  # one at a time for each: the first one decides where it begins
+        for subscription in done:
+            del self._opening[subscription]
         await self._open_new(client, new)
         await self._open_others(client, others)
         return [stream.room for stream in others]
@@ -168,7 +175,7 @@ class StreamOpener:
         if stream.last_id is not None:
             await self._catch_up(client, stream)  # earlier messages are not for a new member
             return stream.last_id
-        if not subscription.opened.is_set():
+        if not subscription.is_open:
             return "+"
         elapsed = 1000 * (trio.current_time() - subscription.opened_at)
         return str(max(0, int(now - elapsed * (1 + _DRIFT)) - _RESOLUTION))

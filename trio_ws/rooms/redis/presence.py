@@ -6,7 +6,6 @@ new connection.
 
 from __future__ import annotations
 
-import json
 import logging
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -21,6 +20,7 @@ from trio_ws.rooms.redis.calls import execute, run_scripts
 from trio_ws.rooms.redis.client import is_cluster, is_connection_error
 from trio_ws.rooms.redis.command import Command, QueuedCommand, ScriptCall, check_values
 from trio_ws.rooms.redis.faults import OngoingFaults
+from trio_ws.rooms.redis.pairs import Pairs, PairsEncoder
 from trio_ws.rooms.redis.presence_scripts import ATTEND, PRESENCE, REFRESH
 from trio_ws.rooms.topics import encoded
 from trio_ws.runtime.wakeup import AutoResetEvent
@@ -40,7 +40,7 @@ Changes: TypeAlias = "list[tuple[str, str]]"
 
 _BATCH: Final = 128
 """Rooms that are written together, so that Redis serves others in between: it takes some microseconds for each."""
-_REFRESHED: Final = 500
+_REFRESHED: Final = 1000
 """Rooms of which the life is prolonged together."""
 _BATCH_BYTES: Final = 1024 * 1024
 """Characters in one batch, and in one command, approximately."""
@@ -94,6 +94,7 @@ class PresenceTracker:
         self._connected = False
         self._all_written = trio.Event()
         self._numbers = count(1)
+        self._counts = PairsEncoder(self._keys)
         self._write_faults = OngoingFaults()
         self._foreign_members = OngoingFaults()
         self._wakeup = AutoResetEvent()
@@ -188,12 +189,13 @@ class PresenceTracker:
         changed = {*self._present, *self._to_rewrite}.difference(quiet)
         await self._write(client, [*changed])
         for start in range(0, len(quiet), _REFRESHED):
-            await self._refresh_quiet(client, quiet[start : start + _REFRESHED])
+            await self._refresh_quiet(client, quiet[start : start + _REFRESHED], start)
+        self._counts.forget(len(quiet))
 
-    async def _refresh_quiet(self, client: Client, rooms: Sequence[str]) -> None:
+    async def _refresh_quiet(self, client: Client, rooms: Sequence[str], place: int = 0) -> None:
         """Prolong the life of the members of rooms in which nothing has changed."""
-        counts = [part for room in rooms for part in (self._keys.tag(room), len(self._present.get(room, ())))]
-        text = json.dumps(counts, ensure_ascii=False)
+        counts: Pairs = [part for room in rooms for part in (room, len(self._present.get(room, ())))]
+        text = self._counts.encode(place, counts)
         call = ScriptCall("", REFRESH, (), (*self._common, self._keys.before_tag, text))
         with trio.fail_after(self._options.command_timeout):
             (answer,) = await run_scripts(client, [call])

@@ -7,7 +7,8 @@ by its number when it is read, and not delivered again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
@@ -52,6 +53,10 @@ class OwnMessages(Protocol):
         """
 
 
+def _ignore() -> None:
+    """Do nothing."""
+
+
 class StreamSubscription:
     """One subscription to a room's stream.
 
@@ -72,8 +77,12 @@ class StreamSubscription:
         self.room: str = stream.room
         self.gap: GapHandler = gap
         self.size: int = history
-        self.opened: trio.Event = trio.Event()
-        """Set when entries are delivered to it, from this process or from the stream."""
+        self.is_open: bool = False
+        """Whether entries are delivered to it, from this process or from the stream."""
+        self.on_open: Callable[[], None] = _ignore
+        """Called once when it is open."""
+        self.expires_at: float = math.inf
+        """Trio's time from which on it is not waited for any longer."""
         self.begun: bool = False
         """Whether entries read from the stream are delivered to it."""
         self.opened_at: float = 0.0
@@ -101,15 +110,25 @@ class StreamSubscription:
             self.log.append(entry)
             self._was_delivered(entry)
             self._own.on_read(self.room, entry)
-        if not self.opened.is_set():
+        if not self.is_open:
             self.first_number = self._own.newest_number
-            self.opened.set()
+            self._open()
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether it is not waited for any longer."""
+        return trio.current_time() >= self.expires_at
+
+    def _open(self) -> None:
+        if not self.is_open:
+            self.is_open = True
+            self.on_open()
 
     def open_alone(self) -> None:
         """Open without Redis, at the position of the stream's other subscriptions."""
         self.opened_at = trio.current_time()
         self._newest_delivered = self._own.newest_number  # but for those that it will be delivered at once
-        self.opened.set()
+        self._open()
         if self._stream.last_id is None:
             logger.warning("room %r is opened without Redis, its history is missing", self.room)
         else:
@@ -264,7 +283,7 @@ class StreamState:
 
     def ready_to_begin(self, first: StreamSubscription) -> list[StreamSubscription]:
         """Return a subscription and those opened without Redis, if not begun."""
-        return [each for each in self.subscriptions if not each.begun and (each is first or each.opened.is_set())]
+        return [each for each in self.subscriptions if not each.begun and (each is first or each.is_open)]
 
     def _begun(self) -> list[StreamSubscription]:
         return [each for each in self.subscriptions if each.begun]
@@ -285,7 +304,7 @@ class StreamState:
     def will_read(self, entry_id: str) -> bool:
         """Return whether an open subscription will still read an entry."""
         if self.last_id is None:
-            return any(each.opened.is_set() for each in self.subscriptions)
+            return any(each.is_open for each in self.subscriptions)
         return id_key(entry_id) > id_key(self.last_id)
 
     def is_unread(self, publisher: str, number: int) -> bool:

@@ -7,10 +7,10 @@ that the stream still holds.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +18,7 @@ import trio
 
 from trio_ws.errors import BackplaneUnavailable
 from trio_ws.rooms.backplane import guarded
+from trio_ws.rooms.redis.callers import WaitingCallers
 from trio_ws.rooms.redis.calls import run_scripts
 from trio_ws.rooms.redis.client import is_cluster, is_connection_error, is_transient
 from trio_ws.rooms.redis.command import ScriptCall
@@ -26,6 +27,7 @@ from trio_ws.rooms.redis.entries import LossMarker, News, StreamEntry, parse_ent
 from trio_ws.rooms.redis.faults import OngoingFaults
 from trio_ws.rooms.redis.ids import BEGINNING, id_key
 from trio_ws.rooms.redis.opening import StreamOpener
+from trio_ws.rooms.redis.pairs import PairsEncoder
 from trio_ws.rooms.redis.queries import Query, QueryRunner
 from trio_ws.rooms.redis.scripts import MOVED, PRESENCE_CHANGED
 from trio_ws.rooms.redis.stream import StreamState, StreamSubscription
@@ -45,7 +47,7 @@ logger: Final = logging.getLogger("trio_ws")
 
 _BATCH: Final = 8
 """Rooms that are read together."""
-_POLLED: Final = 500
+_POLLED: Final = 1000
 """Rooms that are polled together, so that Redis serves others in between: it takes a microsecond for each."""
 _ENTRIES: Final = 16
 """Entries of each room that are read together: at most 8 x 16 messages of the greatest size are in memory."""
@@ -59,6 +61,8 @@ class StreamReader:
         streams: where to put them, by the names of rooms.
         local: follows the messages of this process.
         heads: the heads of all streams.
+        on_presence: called with rooms of which members have come or gone.
+        callers: the tasks that wait for something.
     """
 
     def __init__(
@@ -68,15 +72,19 @@ class StreamReader:
         local: LocalDelivery,
         heads: StreamHeads,
         on_presence: Callable[[str], None],
+        *,
+        callers: WaitingCallers | None = None,
     ) -> None:
         self._options = options
         self._keys = options.keys
         self._streams = streams
         self._local = local
         self._heads = heads
+        self._callers = callers or WaitingCallers()
         self._on_presence = on_presence
         self._channels: dict[bytes, str] = {}  # subscribed channels, and their rooms
         self._to_read: dict[str, None] = {}  # rooms to read, in the order in which they are due
+        self._acknowledged: set[str] = set()  # rooms of these
         self._subscribed: set[str] = set()  # rooms of these, as Redis has it when it runs what is sent now
         self._called: set[str] = set()  # rooms to which a call is under way
         self._own_name = local.process.encode()
@@ -86,6 +94,7 @@ class StreamReader:
         self._opener = StreamOpener(
             self._keys, local, self._query_runner, self._confirmer, self._entries, self._catch_up
         )
+        self._ids = PairsEncoder(self._keys)
         self._foreign_entries = OngoingFaults()
         self._wakeup = AutoResetEvent()
         self._poll_at = 0.0
@@ -98,17 +107,26 @@ class StreamReader:
         self, room: str, deliver: Subscriber, *, history: int, gap: GapHandler
     ) -> AsyncGenerator[Log, None]:
         """Subscribe to a room's stream; see `Backplane.subscribe`."""
-        stream = self._streams.setdefault(room, StreamState(room, self._local))
+        now, early = trio.current_time(), self._local.early
+        stream = self._streams.get(room)
+        if stream is None:
+            stream = self._streams[room] = StreamState(room, self._local)
         subscription = StreamSubscription(stream, self._local, guarded(deliver, room), guarded(gap, room), history)
         stream.subscriptions.append(subscription)
+        subscription.expires_at = now + self._options.publish_timeout
+        subscription.on_open = partial(self._callers.wake, subscription)
+        early.add_opening(subscription, now)
         self._opener.add(subscription, stream)
         self._channels_stale = True
         self._wakeup.wake()
         try:
-            with self._local.early.opening(subscription):
-                await self._within_timeout(subscription.opened, f"room {room!r} could not be opened")
+            await self._callers.wait(subscription)
+            early.remove_opening(subscription)
+            if not subscription.is_open:
+                raise self._timeout_error(f"room {room!r} could not be opened")
             yield subscription.log
         finally:
+            early.remove_opening(subscription)
             self._opener.remove(subscription)
             stream.subscriptions.remove(subscription)
             if not stream.subscriptions:
@@ -136,7 +154,11 @@ class StreamReader:
         with trio.move_on_after(timeout):
             await event.wait()
             return
-        raise BackplaneUnavailable(f"{problem}: Redis has not answered for {timeout:g} s (publish_timeout)")
+        raise self._timeout_error(problem)
+
+    def _timeout_error(self, problem: str) -> BackplaneUnavailable:
+        timeout = self._options.publish_timeout
+        return BackplaneUnavailable(f"{problem}: Redis has not answered for {timeout:g} s (publish_timeout)")
 
     def _schedule(self, room: str) -> None:
         self._to_read[room] = None
@@ -205,12 +227,12 @@ class StreamReader:
         try:
             await self._run(client, channels)
         finally:
-            self._subscribed, self._called = set(), set()
+            self._subscribed, self._acknowledged, self._called = set(), set(), set()
 
     async def _run(self, client: Client, channels: Channels) -> None:
         while True:
             await self._update_channels(channels)
-            self._to_read.update(dict.fromkeys(await self._opener.open_next(client, self._channels)))
+            self._to_read.update(dict.fromkeys(await self._opener.open_next(client, self._acknowledged)))
             await self._read_next(client)
             await self._confirmer.prolong(client)
             await self._confirmer.confirm_next(client)
@@ -235,12 +257,13 @@ class StreamReader:
                 stream.verified, stream.notified, self._verify_due = False, False, True
             self._to_read[stream.room] = None
         for start in range(0, len(quiet), _POLLED):
-            await self._poll_quiet(client, quiet[start : start + _POLLED])
+            await self._poll_quiet(client, quiet[start : start + _POLLED], start)
+        self._ids.forget(len(quiet))
 
-    async def _poll_quiet(self, client: Client, streams: Sequence[StreamState]) -> None:
+    async def _poll_quiet(self, client: Client, streams: Sequence[StreamState], place: int = 0) -> None:
         """Schedule those of the rooms that have entries to read, with one call for all."""
-        ids = [part for each in streams for part in (self._keys.tag(each.room), each.last_id)]
-        call = ScriptCall("", MOVED, (), (self._keys.before_tag, json.dumps(ids, ensure_ascii=False)))
+        ids = self._ids.encode(place, [part for each in streams for part in (each.room, each.last_id)])
+        call = ScriptCall("", MOVED, (), (self._keys.before_tag, ids))
         with trio.fail_after(self._options.command_timeout):
             (answer,) = await run_scripts(client, [call])
         if is_connection_error(answer) or is_transient(answer):
@@ -267,9 +290,10 @@ class StreamReader:
                 self._subscribed.difference_update(self._channels[channel] for channel in old)
                 await channels.unsubscribe(*old)
         for channel in old:
-            del self._channels[channel]
+            self._acknowledged.discard(self._channels.pop(channel))
         for channel in new:
             self._channels[channel] = wanted[channel]
+            self._acknowledged.add(wanted[channel])
             stream = self._streams.get(wanted[channel])
             if stream is not None and stream.last_id is not None:
                 self._to_read[stream.room] = None
