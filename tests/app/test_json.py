@@ -339,3 +339,18 @@ def test_what_contains_itself_and_a_lone_surrogate_is_no_reply() -> None:
 def test_what_is_no_reply_beside_a_lone_surrogate_is_none() -> None:
     with pytest.raises(NotAReply, match="no reply"):
         encode_reply({"\ud83d": object()}, "json")
+
+
+@pytest.mark.parametrize("reference", [None, {"id": 1}], ids=["alone", "with reference"])
+@pytest.mark.parametrize("wrap", [lambda body: body, Ok], ids=["bare", "Reply"])
+@pytest.mark.parametrize("kind", [list, dict])
+def test_level_around_the_body_of_a_reply_does_not_count(kind: type, wrap: Any, reference: Any) -> None:
+    def nested(levels: int) -> Any:
+        body: Any = 1
+        for _ in range(levels):
+            body = [body] if kind is list else {"a": body}
+        return body
+
+    assert encode_reply(wrap(nested(MAX_DEPTH)), "json", None, reference)
+    with pytest.raises(NotAReply, match="nested deeper"):
+        encode_reply(wrap(nested(MAX_DEPTH + 1)), "json", None, reference)

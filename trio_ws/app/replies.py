@@ -190,14 +190,14 @@ def encode_reply(
         return value
     if encoding == "bytes" and isinstance(value, (bytes, bytearray, memoryview)):
         return value
-    body, wrapped = (value.body, 1) if isinstance(value, Reply) else (value, 0 if reference is None else 1)
+    body = value.body if isinstance(value, Reply) else value
     if body is None or (isinstance(value, Reply) and value.status_code >= 400):
         shape = None
     try:
-        envelop = partial(_enveloped, value, reference)
+        encode_enveloped = partial(_encode_enveloped, value, reference, encode)
         if shape is None and reference is None and not isinstance(body, bytes | bytearray):
-            return encode(envelop(body), wrapped=wrapped)
-        return _encode_plain(body, shape, lambda made: encode(envelop(made), wrapped=wrapped))
+            return encode_enveloped(body)
+        return _encode_plain(body, shape, encode_enveloped)
     except (TypeError, ValueError) as error:  # pydantic's are of these kinds
         if is_validation_error(error):
             first = error.errors(include_url=False, include_input=False)[0]
@@ -225,6 +225,11 @@ def _encode_plain(body: Any, shape: ReplyType | None, encode: Callable[[Any], st
         if shape is None:
             return encode(jsonable_as_configured(body))
         return encode(serialized(body, lambda kept: from_json(shape.json(kept))))
+
+
+def _encode_enveloped(value: Any, reference: Mapping[str, Any] | None, encode: ToJSON, body: Any) -> str:
+    is_around = isinstance(value, Reply) or not (reference is None or isinstance(body, dict))
+    return encode(_enveloped(value, reference, body), wrapped=int(is_around))
 
 
 def _enveloped(value: Any, reference: Mapping[str, Any] | None, body: Any) -> Any:
