@@ -10,9 +10,9 @@ import trio
 from support.networks import SocketNetwork
 
 from tests.testing.responders import Routes
-from trio_ws import Server, Timeouts
+from trio_ws import App, Server, Timeouts, WebSocket
 from trio_ws.connection.settings import Settings
-from trio_ws.handler.service import Response
+from trio_ws.handler.service import Response, Streamed
 from trio_ws.http.url import URL
 from trio_ws.testing import MemoryNetwork
 from trio_ws.testing.http import fetch
@@ -122,6 +122,57 @@ async def test_a_client_that_half_closes_at_once_gets_its_answer(nursery, kind, 
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert status != 200 or len(answer) > LARGE
     server.shutdown()
+
+
+_UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+_VERSIONED, _OLD = (f"{_UPGRADE}Sec-WebSocket-Version: {number}\r\n" for number in (13, 8))
+
+
+@pytest.mark.parametrize(
+    ("start", "fields", "status"),
+    [
+        ("GET /page", "", 200),
+        ("HEAD /page", "", 200),
+        ("GET /streamed", "", 200),
+        ("HEAD /streamed", "", 200),
+        ("GET /nothing", "", 404),
+        ("GET /a page", "", 400),
+        ("GET /guarded", _OLD, 426),
+        ("GET /guarded", _VERSIONED, 403),
+        ("GET /nothing", _VERSIONED, 403),
+        ("GET /rejecting", _VERSIONED, 418),
+        ("GET /failing", _VERSIONED, 500),
+    ],
+    ids=lambda value: value if isinstance(value, int) else value.partition("\r")[0],
+)
+async def test_the_end_of_an_answer_comes_together_with_it(autojump_clock, start, fields, status) -> None:
+    """A client that reads up to the end does not wait until the server gives up waiting for the client's."""
+    app, network, answer = App(), MemoryNetwork(), b""
+
+    async def pieces():
+        yield b"x" * 10
+
+    @app.websocket("/guarded", guards=[lambda context: False])
+    async def guarded(ws: WebSocket) -> None: ...
+
+    @app.websocket("/rejecting", auto_accept=False)
+    async def rejecting(ws: WebSocket) -> None:
+        await ws.reject(418)
+
+    @app.websocket("/failing", auto_accept=False)
+    async def failing(ws: WebSocket) -> None:
+        raise ZeroDivisionError
+
+    app.page("/page", lambda _: "hello")
+    app.page("/streamed", lambda _: Streamed(length=10, pieces=pieces))
+    async with app.test_client(network=network, raise_server_errors=False):
+        stream, began = await network.connect(), trio.current_time()
+        await stream.send_all(f"{start} HTTP/1.1\r\nHost: test\r\n{fields}\r\n".encode())
+        while data := await stream.receive_some():
+            answer += data
+        assert trio.current_time() == began
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        await stream.aclose()
 
 
 async def test_a_page_of_a_half_closed_client_ends_at_open_timeout(autojump_clock) -> None:
