@@ -85,6 +85,8 @@ async def test_what_is_allowed_but_not_hoped_for_is_non_strict(number, frames, r
         pytest.param("5.3", [ping("are you there"), ECHO, close(1000)], id="a ping of its own"),
         pytest.param("5.3", [pong(), ECHO, close(1000)], id="a heartbeat"),
         pytest.param("7.13.1", [close(1002)], id="either answer to an undefined code"),
+        pytest.param("22.4.1", [], id="no close frame at the end of the stream"),
+        pytest.param("22.4.3", [], id="no close frame at the end within a header"),
     ],
 )
 async def test_what_is_as_good_is_ok(number, frames, autojump_clock):
@@ -101,6 +103,7 @@ async def test_what_is_as_good_is_ok(number, frames, autojump_clock):
         pytest.param("5.3", [], "answered", "6455 5.4", id="not at all"),
         pytest.param("5.3", [ECHO, close(1001)], "closed with", "6455 5.4", id="another code"),
         pytest.param("5.3", [ECHO], "without a close frame", "6455 5.5.1", id="no close frame"),
+        pytest.param("7.3.3", [], "without a close frame", "6455 5.5.1", id="no answer to a close frame"),
         pytest.param("5.3", [ECHO, close(1000), pong()], "follows a close frame", "6455 5.5.1", id="behind the end"),
         pytest.param("5.3", [continuation("x")], "continues a message", "6455 5.4", id="out of order"),
         pytest.param("5.3", [text("x", fin=False), text("y")], "ends before", "6455 5.4", id="message in message"),
