@@ -15,6 +15,7 @@ import pytest
 
 from trio_ws import App, ConnectionRejected, Headers, LocalProtocolError, Request, Sessions, WebSocket
 from trio_ws.app import Session
+from trio_ws.connection.serialization import MAX_DEPTH
 
 
 def counting(sessions: Sessions | None) -> App:
@@ -138,6 +139,17 @@ def test_a_session_that_does_not_fit_into_a_cookie_is_an_error() -> None:
     session["a"] = "x" * 5000 + "".join(map(chr, range(100, 4000)))
     with pytest.raises(ValueError, match="at most 4096"):
         Sessions(secret_key="secret").header(session)
+
+
+def test_session_is_written_only_if_it_can_be_read() -> None:
+    """It would be an empty one for the next request."""
+
+    def nested(levels: int) -> Any:
+        return [nested(levels - 1)] if levels else 1
+
+    with pytest.raises(ValueError, match="nested deeper"):
+        cookie_for(SESSIONS, a=nested(MAX_DEPTH + 1))
+    assert SESSIONS.load(request_with(cookie_for(SESSIONS, a=nested(MAX_DEPTH))))["a"] == nested(MAX_DEPTH)
 
 
 def test_a_secret_is_needed() -> None:

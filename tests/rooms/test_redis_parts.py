@@ -1,4 +1,4 @@
-"""Rooms on Redis in which nothing changes have one call for all of them, which Redis may refuse."""
+"""Parts of the backplane on Redis alone, with what a server would answer."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ import pytest
 from support.internals import internal
 from support.redis import collects_coredis, forgives_coredis
 
+from trio_ws.connection.prepared import PreparedMessage
+from trio_ws.connection.serialization import MAX_DEPTH
 from trio_ws.rooms import Presence
+from trio_ws.rooms.redis.entries import News, StreamEntry
 from trio_ws.rooms.redis.heads import StreamHeads
+from trio_ws.rooms.redis.ids import BEGINNING
 from trio_ws.rooms.redis.local_delivery import LocalDelivery
 from trio_ws.rooms.redis.options import Options
 from trio_ws.rooms.redis.presence import PresenceTracker
 from trio_ws.rooms.redis.presence_scripts import REFRESH
 from trio_ws.rooms.redis.scripts import MOVED
-from trio_ws.rooms.redis.stream import StreamState
+from trio_ws.rooms.redis.stream import StreamState, StreamSubscription
 from trio_ws.rooms.redis.stream_reader import StreamReader
 
 pytestmark = [forgives_coredis, collects_coredis]
@@ -71,3 +75,37 @@ async def test_all_rooms_are_read_after_a_refused_poll() -> None:
         stream.last_id = "1-1"
     await internal(reader, "_poll_quiet")(RefusingRedis(MOVED), polled)
     assert [*internal(reader, "_to_read")] == ROOMS
+
+
+@pytest.mark.parametrize("lacking", ["nothing", "verification", "place", "begin of a subscription"])
+def test_news_are_delivered_only_to_a_stream_that_is_ready(lacking: str) -> None:
+    """Otherwise the stream is read, so that subscriptions begin at one place and no entry is passed over."""
+    local = LocalDelivery(Options(), "me", {})
+    stream, heard = StreamState("r", local), list[str | bytes]()
+    subscription = StreamSubscription(stream, local, lambda entry: heard.append(entry.message.data), print, 0)
+    stream.subscriptions.append(subscription)
+    stream.begin([])
+    if lacking == "verification":
+        stream.verified = False
+    elif lacking == "place":
+        stream.last_id = None
+    if lacking != "begin of a subscription":
+        subscription.begin([])
+    entry = StreamEntry("1-1", PreparedMessage("said"), frozenset(), sequence=1, publisher="other", number=1)
+    assert stream.deliver_news(News(BEGINNING, [entry])) == (lacking == "nothing")
+    assert heard == (["said"] if lacking == "nothing" else [])
+
+
+def test_info_is_written_only_if_others_can_read_it() -> None:
+    """The level of the info itself does not count."""
+    tracker = PresenceTracker(Options(), "me")
+
+    def nested(levels: int) -> Any:
+        return [nested(levels - 1)] if levels else 1
+
+    with pytest.raises(ValueError, match="nested deeper"):
+        tracker.enter("r", Presence("me-1", {"a": nested(MAX_DEPTH + 1)}))
+    assert not internal(tracker, "_present")
+    member = Presence("me-1", {"a": nested(MAX_DEPTH)})
+    tracker.enter("r", member)
+    assert tracker.parse_answer("r", [b"me-1", internal(tracker, "_present")["r"]["me-1"].encode()]) == (member,)
