@@ -633,6 +633,7 @@ def test_types_of_a_usual_application() -> None:
     assert "      ref?: string | number;\n" in written
 
 
+@pytest.mark.slow
 def test_names_in_types_are_identifiers_and_differ() -> None:
     written = typescript(everything().asyncapi())
     declared = re.findall(r"^export (?:interface|type) (\S+)", written, re.MULTILINE)

@@ -33,6 +33,12 @@ def module():
             del sys.modules[name]
 
 
+@pytest.fixture(scope="module")
+def load(module, tmp_path_factory):
+    """The load generator, compiled once."""
+    return module("load").build(tmp_path_factory.mktemp("load"))
+
+
 def rounds(*pairs: tuple[float, float]) -> list[dict[str, object]]:
     """Return rounds in which ours and a peer did so many messages in a second."""
 
@@ -78,8 +84,7 @@ def test_every_kind_of_scenario_runs_against_our_server(tmp_path, kinds):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the load generator waits with epoll, which only Linux has")
 @pytest.mark.skipif(COMPILER.program is None, reason=COMPILER.reason)
-def test_the_load_generator_ends_when_the_server_does_not_echo(module, tmp_path):
-    load = module("load").build(tmp_path)
+def test_the_load_generator_ends_when_the_server_does_not_echo(module, load):
     process = module("process")
     server = """
 import socket, trio
@@ -100,9 +105,8 @@ trio.run(lambda: serve_websocket(wrong, listeners=[sock]))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the load generator waits with epoll, which only Linux has")
 @pytest.mark.skipif(COMPILER.program is None, reason=COMPILER.reason)
-def test_a_measurement_lasts_until_there_is_a_message(module, tmp_path):
+def test_a_measurement_lasts_until_there_is_a_message(module, load):
     """However short its time is, and however busy the machine: nothing came back in 0.05 s, at times."""
-    load = module("load").build(tmp_path)
     with module("process").running([sys.executable, str(BENCHMARKS / "servers" / "ours.py")], None) as where:
         for mode in ("echo", "broadcast", "churn"):
             command = [str(load.path), mode, "--port", str(where.port), "--seconds", "0", "--warmup", "0"]

@@ -49,7 +49,7 @@ def spread(groups: Sequence[list[_T]], rest: list[_T]) -> list[_T]:
 def _kind_of(item: pytest.Item) -> int | None:
     if item.nodeid.startswith(IN_A_BROWSER):
         return 0
-    if any(mark.kwargs.get("reason") == services.REDIS.reason for mark in item.iter_markers("skipif")):
-        return 1
-    is_long = item.nodeid.split("/")[1] in WITH_PROGRAMS or item.get_closest_marker("slow") is not None
-    return 2 if is_long else None
+    if item.get_closest_marker("slow") is None:
+        return 2 if item.nodeid.split("/")[1] in WITH_PROGRAMS else None
+    needs_redis = any(mark.kwargs.get("reason") == services.REDIS.reason for mark in item.iter_markers("skipif"))
+    return 1 if needs_redis else 2

@@ -54,6 +54,7 @@ REDIS = Service(("redis-server",), "rooms that connect processes")
 NGINX = Service(("nginx",), "serving behind a proxy", path="/usr/sbin:/usr/local/sbin")
 CHROMIUM = Service(("chromium", "chromium-browser", "google-chrome"), "pages and clients in a browser")
 COMPILER = Service(("cc",), "the compiled codec, its build, and the load generator of the benchmarks")
+_REASONS = frozenset(each.reason for each in (REDIS, NGINX, CHROMIUM, COMPILER))
 
 
 def missing() -> list[str]:
@@ -64,8 +65,7 @@ def missing() -> list[str]:
 
 def mark_slow(item: pytest.Item) -> None:
     """Mark a test that needs a service as slow, as it starts its own."""
-    reasons = {each.reason for each in (REDIS, NGINX, CHROMIUM, COMPILER)}
-    if any(mark.kwargs.get("reason") in reasons for mark in item.iter_markers("skipif")):
+    if any(mark.kwargs.get("reason") in _REASONS for mark in item.iter_markers("skipif")):
         item.add_marker("slow")
 
 
