@@ -71,7 +71,7 @@ async def test_own_message_in_a_notification_is_not_decoded_again(redis) -> None
 
 
 async def test_client_with_two_connections_is_enough(redis, caplog) -> None:
-    """One is for the channels, and all calls share the other."""
+    """One is for channels and commands, and all queries share the other."""
     import coredis
 
     backplane = RedisBackplane(lambda: coredis.Redis.from_url(redis.url, max_connections=2))

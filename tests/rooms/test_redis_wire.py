@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+import anyio
 import pytest
 import trio
 from coredis.exceptions import AuthorizationError, ResponseError
@@ -112,6 +113,38 @@ async def test_end_of_the_connection_ends_the_wire(pair) -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await wire.run(lambda _: None)
     assert caught.group_contains(OSError)
+
+
+async def test_socket_that_coredis_closes_ends_the_wire(pair) -> None:
+    """As it does with all connections when Sentinel names another primary."""
+    ours, _theirs = pair
+    wire = Wire(None, ours, Parser(), 60)
+
+    async def close_it() -> None:
+        await wait_all_tasks_blocked()
+        trio.lowlevel.notify_closing(ours)
+        ours.close()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(close_it)
+            nursery.start_soon(wire.run, lambda _: None)
+    assert caught.group_contains(ConnectionResetError)
+
+
+@pytest.mark.parametrize("error", [anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError])
+@pytest.mark.parametrize("half", ["receive", "send"])
+async def test_end_of_an_encrypted_stream_is_a_lost_connection(autojump_clock, monkeypatch, error, half) -> None:
+    async def fail(*_: object) -> None:
+        raise error
+
+    stream = MemoryStream()
+    monkeypatch.setattr(stream, half, fail)
+    wire = Wire(stream, None, Parser(), 60)
+    wire.send(b"call", (lambda _: None,))
+    with pytest.raises(ExceptionGroup) as caught:
+        await wire.run(lambda _: None)
+    assert caught.group_contains(ConnectionResetError)
 
 
 async def test_subscription_that_is_refused_ends_the_wire(autojump_clock) -> None:

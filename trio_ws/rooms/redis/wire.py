@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AnswerHandler", "PushHandler", "Wire", "open_wire", "packed", "packed_words"]
 
-_READ: Final = 256 * 1024
-"""Bytes that are read at once: some hundred answers or notifications."""
+_READ: Final = 64 * 1024
+"""Bytes that are read at once: with more, the C library asks the kernel for the memory of each read."""
 _PING: Final = (b"PING",)
 
 AnswerHandler: TypeAlias = Callable[[Any], None]
@@ -123,8 +123,23 @@ class Wire:
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._check_life)
-            nursery.start_soon(self._write)
-            await self._read(on_push)
+            nursery.start_soon(self._until_lost, self._write)
+            await self._until_lost(self._read, on_push)
+
+    async def _until_lost(self, work: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        """Run one half, with an error of the network for each way in which a stream ends."""
+        import anyio  # noqa: PLC0415 - coredis uses it
+
+        ends = (
+            trio.ClosedResourceError,  # coredis has ended the connection, as there is another primary
+            anyio.ClosedResourceError,
+            anyio.BrokenResourceError,
+            anyio.EndOfStream,
+        )
+        try:
+            await work(*arguments)
+        except ends as error:
+            raise ConnectionResetError("the connection to Redis has ended") from error
 
     async def _read(self, on_push: PushHandler) -> None:
         from coredis.constants.resp import DataType  # noqa: PLC0415 - an extra
