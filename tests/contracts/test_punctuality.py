@@ -28,6 +28,12 @@ __all__ = ["clock", "poller"]  # fixtures
 TIMES = Timeouts(ping_interval=None, close_timeout=5, drain_timeout=1, cleanup_timeout=5)
 
 
+CROWDS = pytest.mark.parametrize("crowd", [1, 150])
+"""One, in several rounds; and more than the poller serves in one turn."""
+FEW_FOR_STREAMS = 10
+"""A turn serves all of them anyway."""
+
+
 @asynccontextmanager
 async def serving(handler: Any, poller: bool, **options: Any) -> AsyncIterator[Any]:
     async with trio.open_nursery() as nursery:
@@ -84,9 +90,10 @@ JUDGED = {
 
 
 @pytest.mark.parametrize("deadline", JUDGED.values(), ids=JUDGED.keys())
-@pytest.mark.parametrize("crowd", [1, 150])
+@CROWDS
 async def test_a_peer_that_was_heard_in_time_is_not_given_up(deadline, crowd, poller, clock) -> None:
     """On the server: 150 peers are more than the poller serves in one turn."""
+    crowd = crowd if poller else min(crowd, FEW_FOR_STREAMS)
     ends: list[int] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -175,9 +182,10 @@ async def accepted(stream: trio.abc.Stream) -> Peer:
     return Peer(stream, client=False, early=early)
 
 
-@pytest.mark.parametrize("crowd", [1, 150])
+@CROWDS
 async def test_an_answer_to_the_close_frame_that_is_there_counts(crowd, poller, clock) -> None:
     """close_timeout: the server ends the connection itself then, and nothing is reset."""
+    crowd = crowd if poller else min(crowd, FEW_FOR_STREAMS)
     clean: list[bool] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -199,9 +207,10 @@ async def test_an_answer_to_the_close_frame_that_is_there_counts(crowd, poller, 
                 assert not peer.reset
 
 
-@pytest.mark.parametrize("crowd", [1, 150])
+@CROWDS
 async def test_a_request_that_is_there_is_answered(crowd, poller, clock) -> None:
     """open_timeout: not with a 408, though its time is over when it is read."""
+    crowd = crowd if poller else min(crowd, FEW_FOR_STREAMS)
 
     async def handler(ws: WebSocket) -> None:
         await ws.send("hello")
@@ -234,9 +243,10 @@ async def test_a_page_that_is_asked_for_in_time_is_shown(poller, clock) -> None:
             assert head.startswith(b"HTTP/1.1 426 "), head
 
 
-@pytest.mark.parametrize("crowd", [1, 150])
+@CROWDS
 async def test_a_reader_that_has_made_room_is_not_given_up(crowd, poller, clock) -> None:
     """send_timeout: the peer takes what was in the way while the loop is held up."""
+    crowd = crowd if poller else min(crowd, FEW_FOR_STREAMS)
     ends: list[int] = []
     full: list[WebSocket] = []
 

@@ -23,7 +23,7 @@ from trio_ws.protocol.items import Ping
 from trio_ws.protocol.whole import WINDOW
 
 KIB = 1024
-SMALL = 240
+SMALL = 120
 """Bytes of a message that comes byte by byte, or in a fragment for each byte."""
 HEADER = 14
 """The most that a look at an incomplete frame costs: the longest header."""

@@ -678,7 +678,7 @@ class TestCost:
             decoder = codec.server(max_fragments=65_536)
             return calls_made(lambda: feed(decoder, *make(opcode, size)))
 
-        assert cost(4_000) < 4.2 * cost(1_000)
+        assert cost(1_200) < 4.2 * cost(300)
 
     @pytest.mark.parametrize("opcode", [TEXT, BINARY])
     @pytest.mark.parametrize("make", [bytewise_message, tiny_fragments])
