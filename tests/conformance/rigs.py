@@ -28,15 +28,20 @@ from trio_ws.conformance.handshakes import HandshakeContext
 from trio_ws.conformance.judge import judge
 from trio_ws.conformance.peer import Pace
 from trio_ws.conformance.results import Result
+from trio_ws.conformance.scale import Scale
 from trio_ws.testing.network import MemoryListener
 
-__all__ = ["PACE", "Witness", "client_results", "echo", "server_results", "serving"]
+__all__ = ["PACE", "SMALL", "Witness", "client_results", "echo", "server_results", "serving"]
 
 LIMITS: Final = Limits(max_message_size=16 * 1024 * 1024)
 """The largest message of the published list has 16 MiB."""
 TIMEOUTS: Final = Timeouts(shutdown_grace=0.0)
 COMPRESSION: Final = Compression(send_context=True, receive_context=True, send_window_bits=15, threshold=0)
 """All that the other side allows: contexts are kept, the window is full, and the smallest message is compressed."""
+SMALL: Final = Scale(
+    large=256, chopped=256, round_trips=3, compressed_bytes=16 * 1024, compressed_count=2, compressed=32
+)
+"""The large cases take long to build, and to play."""
 PACE: Final = Pace(timeout=30.0, pause=0.01, octet=0.0005)
 """In virtual time these cost nothing. The timeout exceeds ours for an opening handshake, 10 s."""
 

@@ -10,8 +10,7 @@ from trio_ws.conformance.catalogue import all_cases, select
 from trio_ws.conformance.results import Verdict
 
 from .faults import FAULTS, use_pure_codec
-from .rigs import client_results, server_results
-from .test_ours import SMALL
+from .rigs import SMALL, client_results, server_results
 
 CASES = all_cases(SMALL)
 RUN = {"server": server_results, "client": client_results}

@@ -6,11 +6,9 @@ import pytest
 
 from trio_ws.conformance.catalogue import all_chapters
 from trio_ws.conformance.results import Verdict
-from trio_ws.conformance.scale import Scale
 
-from .rigs import Witness, client_results, server_results
+from .rigs import SMALL, Witness, client_results, server_results
 
-SMALL = Scale(large=64, chopped=128, round_trips=3, compressed_bytes=16 * 1024, compressed_count=2, compressed=8)
 CHAPTERS = {chapter.number: chapter for chapter in all_chapters(SMALL)}
 RUN = {"server": server_results, "client": client_results}
 PLAYED = [

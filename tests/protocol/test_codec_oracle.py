@@ -20,7 +20,7 @@ from codec_helpers import (
     pieces,
     wire_size,
 )
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
@@ -29,6 +29,9 @@ from trio_ws.protocol.events import ViolationEvent
 from trio_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, encode_frame
 from trio_ws.protocol.items import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from trio_ws.testing.strategies import damaged, read_sizes
+
+FEWER = settings(max_examples=max(1, settings.default.max_examples // 2))
+"""For what takes long, and runs for several codecs and extensions; `make properties` tries more."""
 
 # --- the oracle ---
 
@@ -130,6 +133,7 @@ class TestConversations:
         decoder = codec.server() if client else codec.client()
         assert feed(decoder, stream, sizes) == meaning(steps)
 
+    @FEWER
     @given(steps=conversations(), client=ROLES, sizes=read_sizes(), context_takeover=st.booleans())
     def test_our_encoder_to_our_decoder_compressed(
         self, codec: Codec, steps: list[Any], client: bool, sizes: list[int], context_takeover: bool
@@ -141,6 +145,7 @@ class TestConversations:
         assert feed(decoder, stream, sizes) == meaning(steps)
 
     @pytest.mark.parametrize("agreed", AGREED)
+    @FEWER
     @given(steps=conversations(), client=ROLES, sizes=read_sizes())
     def test_our_encoder_to_wsproto(
         self, codec: Codec, agreed: str | None, steps: list[Any], client: bool, sizes: list[int]
@@ -153,6 +158,7 @@ class TestConversations:
         assert oracle_items(oracle(client=not client, deflate=agreed), stream, sizes) == meaning(steps)
 
     @pytest.mark.parametrize("agreed", AGREED)
+    @FEWER
     @given(steps=conversations(), client=ROLES, sizes=read_sizes())
     def test_wsproto_to_our_decoder(
         self, codec: Codec, agreed: str | None, steps: list[Any], client: bool, sizes: list[int]
@@ -302,6 +308,7 @@ class TestPauses:
                 rest = rest[consumed:]
         assert items == meaning(steps)
 
+    @FEWER
     @given(steps=conversations(), client=ROLES)
     @pytest.mark.slow
     def test_every_bound_gives_the_same_items(self, codec: Codec, steps: list[Any], client: bool) -> None:
