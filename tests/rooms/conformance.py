@@ -24,6 +24,8 @@ from trio_ws.rooms.redis import RedisBackplane
 from trio_ws.runtime.token_bucket import Allowance
 
 NOBODY: frozenset[str] = frozenset()
+PATIENCE = 60.0
+"""Seconds that a Redis may take for one thing on a busy machine."""
 _runs = count(1)
 
 
@@ -49,7 +51,7 @@ class Ear:
 
     async def hears(self, count: int) -> None:
         """Wait until it has heard so many entries."""
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while len(self.entries) < count:
                 await self._changed.wait()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import trio
 
-from trio_ws import WebSocket, open_websocket
+from trio_ws import Timeouts, WebSocket, open_websocket
 
 ROOT = Path(__file__).parents[2]
 BOUND = 120
@@ -126,7 +126,8 @@ class Guest:
 
 @asynccontextmanager
 async def guest(fleet: Fleet, **options):
-    """Connect to one of the workers."""
+    """Connect to one of the workers, which may have begun to listen only."""
+    options = {"timeouts": Timeouts(open_timeout=BOUND), **options}
     async with open_websocket(fleet.url, when_peer_leaves="finish", caught_close_codes=all, **options) as ws:
         with trio.fail_after(BOUND):
             greeting = await ws.receive()
