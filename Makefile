@@ -85,7 +85,7 @@ demo: $(if $(wildcard $(INSTALLED)),$(INSTALLED),$(DEMO_INSTALLED)) ## run the c
 
 # The contract on a poller, with the core in Python, and with everything in Python; `make kinds` runs all of it so.
 OTHER_KINDS = $(if $(ARGS),true,{ $(call KIND,core) & other=$$!; $(call KIND,1); mine=$$?; wait $$other && test $$mine = 0; })
-KIND = TRIO_WS_PURE_PYTHON=$(1) $(RUN) $(if $(filter yes,$(COVERAGE)),-m coverage run --parallel-mode,) -m pytest -q -n 0 \
+KIND = TRIO_WS_NETWORK=poller TRIO_WS_PURE_PYTHON=$(1) $(RUN) $(if $(filter yes,$(COVERAGE)),-m coverage run --parallel-mode,) -m pytest -q -n 0 \
 	-p no:cacheprovider tests/contracts -k 'server and poller'
 
 kinds: $(INSTALLED) ## the contract, hostile and conformance tests with the core in Python, and with everything in Python

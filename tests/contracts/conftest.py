@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from support.repetitions import has_its_turn, mark_repetitions
 from trio.testing import MockClock
@@ -17,6 +19,8 @@ SAME_CODE = {("client", "stream"), ("client", "tls"), ("server", "http2")}
 `poller`, and `http1` that of the third."""
 SAME_CODE_OF_SWEEPS = {("client", "poller")}
 """What a sweep over all checkpoints leaves out, too: servers sweep over each transport."""
+ONLY = os.environ.get("TRIO_WS_NETWORK")
+"""The one network that a run is about, so that no test on another is collected."""
 IN_VIRTUAL_TIME, IN_REAL_TIME = ("server", "memory"), ("server", "stream")
 """The same code of ours: a test runs the first if it has a clock, and the second if it has none."""
 
@@ -32,10 +36,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     elif "side" in names:
         pairs = [(side, network) for side in ("server", "client") for network in NETWORKS]
         pairs += [("server", network) for network in UNDER_HYPERCORN]
+        pairs = [pair for pair in pairs if ONLY in (None, pair[1])]
         metafunc.parametrize(("side", "network"), pairs, indirect=True, ids=["-".join(pair) for pair in pairs])
     elif "network" in names:
         further = UNDER_HYPERCORN if "server" in names else ()
-        metafunc.parametrize("network", (*NETWORKS, *further), indirect=True)
+        networks = [network for network in (*NETWORKS, *further) if ONLY in (None, network)]
+        metafunc.parametrize("network", networks, indirect=True)
 
 
 @pytest.hookimpl(tryfirst=True)
