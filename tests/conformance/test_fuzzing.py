@@ -48,6 +48,7 @@ def test_the_model_says_what_comes_back(frames, answers, ending):
     case = case_of(Conversation(tuple(frames)))
     assert len(case.answers) == answers
     assert ending in str(case.ending)
+    assert [each.ending.codes for each in case.also] == [(1002, 1007)] * ("fails" in ending)
 
 
 async def test_a_server_that_loses_messages_is_found(autojump_clock):

@@ -432,6 +432,15 @@ async def test_a_peer_that_does_not_speak_tls_is_gone(start, server_tls, caplog)
     await theirs.aclose()
 
 
+async def test_look_waits_some_turns_for_a_step_of_the_handshake(start, server_tls):
+    """A deadline takes effect only after that, as the reader may be about to complete the step."""
+    ours, theirs = await socket_pair()
+    transport, _ = start(trio.SSLStream(ours, server_tls, server_side=True))
+    assert [transport.look() for _ in range(module.STEP_TURNS + 2)] == [False] * module.STEP_TURNS + [True] * 2
+    await transport.aclose()
+    await theirs.aclose()
+
+
 async def test_a_peer_that_leaves_in_the_handshake_is_gone(start, server_tls, caplog):
     caplog.set_level(logging.DEBUG)
     ours, theirs = await socket_pair()
