@@ -587,6 +587,26 @@ async def test_on_disconnect_runs_to_its_end_in_a_cancelled_server(server, clock
     assert done == [1000]
 
 
+async def test_on_disconnect_receives_what_came_before_the_end(server):
+    """Nothing watches the peer for the handler any more then."""
+    received = []
+
+    async def body(websocket):
+        await websocket.wait_closed()
+
+    async def on_disconnect(websocket, code):
+        received.append(await websocket.receive())
+        with pytest.raises(WebSocketDisconnect):
+            await websocket.receive()
+        received.append("end")
+
+    async with server.connect(body, on_disconnect=on_disconnect, when_peer_leaves="finish") as peer:
+        await peer.message("last words")
+        await peer.close(1001)
+        await peer.rest()
+    assert received == ["last words", "end"]
+
+
 async def test_on_disconnect_error_is_logged_and_given_to_on_error(server, caplog):
     """An error of on_disconnect is logged and given to on_error."""
     errors = []
