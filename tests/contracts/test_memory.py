@@ -28,12 +28,17 @@ OURS = (ServerConnection, Connection, HandlerRunner, ServerHandshake, RequestRec
 Count = Callable[[], list[str]]
 
 
+@pytest.fixture(scope="module")
+def frozen() -> None:
+    """Freeze what there is, for good, so that it is not searched: there may be a million objects of it."""
+    gc.freeze()
+
+
 @pytest.fixture
-def alive() -> Iterator[Count]:
+def alive(frozen: None) -> Iterator[Count]:
     """Name what is alive of ours and was not before the test: an earlier one's failure may hold on to its own.
 
-    What is alive is what is referred to, or in a cycle; the records of a log would refer to tracebacks. What pytest has
-    collected is frozen (tests/conftest.py), so it is not searched.
+    What is alive is what is referred to, or in a cycle; the records of a log would refer to tracebacks.
     """
     logging.disable()
     gc.disable()
