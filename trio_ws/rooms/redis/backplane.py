@@ -13,6 +13,7 @@ import trio
 from trio_ws.errors import LocalProtocolError
 from trio_ws.options import hint_unknown_options
 from trio_ws.rooms.backplane import Backplane, GapHandler, Log, Presence, ignore_gap
+from trio_ws.rooms.redis.callers import WaitingCallers
 from trio_ws.rooms.redis.channels import Channels
 from trio_ws.rooms.redis.client import Client, ClientFactory, Opener
 from trio_ws.rooms.redis.command import Command, ScriptCall
@@ -117,6 +118,7 @@ class RedisBackplane(Backplane):
         self._process = ""
         self._changes: dict[str, trio.Event] = {}  # to be set when the presence of a room changes
         self._commands: CommandQueue | None = None
+        self._queries: CommandQueue  # with large answers: Redis bounds them on the wire, as it has subscriptions
         self._local: LocalDelivery
         self._heads: StreamHeads
         self._publisher: Publisher
@@ -137,10 +139,12 @@ class RedisBackplane(Backplane):
         self._process = secrets.token_hex(8)
         streams: dict[str, StreamState] = {}
         self._local = LocalDelivery(self.options, self._process, streams)
-        self._commands = CommandQueue(self.options, self._local)
+        callers = WaitingCallers()
+        self._commands = CommandQueue(self.options, self._local, callers)
+        self._queries = CommandQueue(self.options, self._local, callers)
         self._heads = StreamHeads(streams)
         self._reader = StreamReader(
-            self.options, streams, self._local, self._heads, self._signal, callers=self._commands.callers
+            self.options, streams, self._local, self._heads, self._signal, callers=callers
         )
         self._publisher = Publisher(self.options, self._process, self._heads, self._reader)
         self._presence = PresenceTracker(self.options, self._process)
@@ -151,7 +155,7 @@ class RedisBackplane(Backplane):
                 try:
                     await nursery.start(connection.run)
                     nursery.start_soon(self._local.early.run, name="backplane: early delivery")
-                    nursery.start_soon(self._commands.callers.run, name="backplane: timeouts")
+                    nursery.start_soon(callers.run, name="backplane: timeouts")
                     yield
                 except BaseException as error:
                     failure = error  # raised as it is, not in the nursery's group
@@ -159,7 +163,7 @@ class RedisBackplane(Backplane):
                     await self._presence.settled()
                 connection.end()
                 self._local.early.end()
-                self._commands.callers.end()
+                callers.end()
         finally:
             self._commands = None
         if failure is not None:
@@ -180,6 +184,7 @@ class RedisBackplane(Backplane):
                 nursery.start_soon(channels.listen, self._reader.on_message, name="backplane: notifications")
                 nursery.start_soon(self._reader.run, client, channels, name="backplane: reading")
                 nursery.start_soon(self._running_commands.run, client, channels.wire, name="backplane: publishing")
+                nursery.start_soon(self._queries.run, client, None, name="backplane: queries")
                 nursery.start_soon(self._presence.run, client, name="backplane: presence")
         finally:
             self._local.early.set_connected(connected=False)
@@ -189,6 +194,11 @@ class RedisBackplane(Backplane):
         if self._commands is None:
             raise LocalProtocolError("the backplane is not running: use rooms while the application runs")
         return self._commands
+
+    @property
+    def _running_queries(self) -> CommandQueue:
+        self._running_commands  # noqa: B018 - raises
+        return self._queries
 
     async def publish(
         self, room: str, message: PreparedMessage, exclude: frozenset[str], *, key: str = "", order: bool = False
@@ -230,7 +240,7 @@ class RedisBackplane(Backplane):
 
     async def presence(self, room: str) -> tuple[Presence, ...]:
         """Return the members of a room, in the answer of Redis."""
-        answer = await self._running_commands.run_command(self._presence.query(room))
+        answer = await self._running_queries.run_command(self._presence.query(room))
         return self._presence.parse_answer(room, answer)
 
     async def count(self, room: str) -> int:
@@ -261,5 +271,5 @@ class RedisBackplane(Backplane):
         self, room: str, after: str | float | None, before: str | float | None, limit: int
     ) -> Sequence[Entry]:
         """Return entries of a room's stream in Redis; times are those of its clock."""
-        run, stream = self._running_commands.run_command, self._keys.stream(room)
+        run, stream = self._running_queries.run_command, self._keys.stream(room)
         return await read_history(run, room, stream, (after, before), limit)

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from trio_ws.errors import BackplaneError, BackplaneUnavailable
-from trio_ws.rooms.redis.callers import WaitingCallers
 from trio_ws.rooms.redis.calls import execute, start
 from trio_ws.rooms.redis.client import is_cluster, is_connection_error, is_transient, refusal_from
 from trio_ws.rooms.redis.publishing import KNOWN, OVERTAKEN
 from trio_ws.runtime.wakeup import AutoResetEvent
 
 if TYPE_CHECKING:
+    from trio_ws.rooms.redis.callers import WaitingCallers
     from trio_ws.rooms.redis.client import Client
     from trio_ws.rooms.redis.command import QueuedCommand
     from trio_ws.rooms.redis.local_delivery import LocalDelivery
@@ -38,6 +38,11 @@ logger: Final = logging.getLogger("trio_ws")
 _BATCH: Final = 64
 """Commands that are sent together, at most; enough that many share the network's delay."""
 _BATCH_BYTES: Final = 1024 * 1024
+_ALONE: Final = 256 * 1024
+"""A larger command is sent alone: if Redis refuses its size, it ends the connection, and answers nothing behind it.
+
+`proto-max-bulk-len` is 1 MiB at least, and a character has 4 bytes at most.
+"""
 _RETRY_PAUSE: Final = 0.1
 """Seconds before a command is sent again that Redis does not take just now."""
 
@@ -48,10 +53,11 @@ class CommandQueue:
     Args:
         options: the backplane's.
         local: follows the messages to be published.
+        callers: the tasks that wait for commands.
     """
 
-    def __init__(self, options: Options, local: LocalDelivery) -> None:
-        self.callers: WaitingCallers = WaitingCallers()
+    def __init__(self, options: Options, local: LocalDelivery, callers: WaitingCallers) -> None:
+        self.callers: WaitingCallers = callers
         self._options = options
         self._local = local
         self._places = trio.Semaphore(options.max_waiting)
@@ -135,12 +141,12 @@ class CommandQueue:
         if not self._under_way:
             self._wakeup.wake()
 
-    async def run(self, client: Client, wire: Wire) -> None:
+    async def run(self, client: Client, wire: Wire | None) -> None:
         """Run the waiting commands over one connection, until it breaks.
 
         Args:
-            client: runs them in a cluster, where they are for several servers.
-            wire: runs them otherwise.
+            client: runs them without a wire, and in a cluster, where they are for several servers.
+            wire: runs them otherwise; their answers must be small.
 
         Raises:
             Exception: the connection broke. Commands that are not settled will run again.
@@ -149,7 +155,7 @@ class CommandQueue:
         self._waiting.extendleft(reversed([command for command in self._under_way if command.wanted]))
         self._under_way = []
         self._failure, self._is_pausing = None, False
-        await (self._run_batches(client) if is_cluster(client) else self._run_over(wire))
+        await (self._run_batches(client) if wire is None or is_cluster(client) else self._run_over(wire))
 
     async def _run_over(self, wire: Wire) -> None:
         """Send commands when they come; `_on_outcomes` is called by the task that reads the answers."""
@@ -252,6 +258,8 @@ class CommandQueue:
         batch: list[QueuedCommand] = []
         size = 0
         while self._waiting and len(batch) < _BATCH and size < _BATCH_BYTES:
+            if batch and max(self._waiting[0].size, batch[-1].size) > _ALONE:
+                break
             command = self._waiting.popleft()
             command.sent, command.sent_before = True, command.sent
             size += command.size
