@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -13,7 +14,9 @@ from coredis.exceptions import AuthorizationError, ResponseError
 from coredis.parser import Parser
 from trio.testing import wait_all_tasks_blocked
 
-from trio_ws.rooms.redis.wire import Wire, packed
+from trio_ws import BackplaneRefused
+from trio_ws.rooms.redis.channels import Channels
+from trio_ws.rooms.redis.wire import Wire, open_wire, packed
 
 
 class MemoryStream:
@@ -198,3 +201,114 @@ async def test_silent_redis_is_asked_for_a_sign_of_life(autojump_clock) -> None:
     assert caught.group_contains(trio.TooSlowError)
     assert stream.sent == [packed((b"PING",))] * 2
     assert trio.current_time() - start == pytest.approx(20, abs=6)
+
+
+async def test_answer_before_the_end_is_read_though_nothing_can_be_sent(autojump_clock, monkeypatch) -> None:
+    """Redis refuses a text by its size, and ends the connection while we still send it."""
+
+    failed, answers = trio.Event(), list[Any]()
+    received = iter([b"-ERR Protocol error: invalid bulk length\r\n"])
+
+    async def fail(_: bytes) -> None:
+        failed.set()
+        raise anyio.BrokenResourceError
+
+    async def receive() -> bytes:
+        await failed.wait()
+        await trio.lowlevel.checkpoint()  # as decryption may take
+        for data in received:
+            return data
+        raise anyio.EndOfStream
+
+    stream = MemoryStream()
+    monkeypatch.setattr(stream, "send", fail)
+    monkeypatch.setattr(stream, "receive", receive)
+    wire = Wire(stream, None, Parser(), 60)
+    wire.send(b"large", (answers.append,))
+    with pytest.raises(ExceptionGroup) as caught:
+        await wire.run(lambda _: None)
+    assert caught.group_contains(ConnectionResetError)
+    assert [str(answer) for answer in answers] == ["Protocol error: invalid bulk length"]
+
+
+async def test_answer_to_nothing_ends_the_wire_as_a_lost_connection(autojump_clock) -> None:
+    stream = MemoryStream()
+    stream.give(b"+what\r\n")
+    with pytest.raises(ExceptionGroup) as caught:
+        await Wire(stream, None, Parser(), 60).run(lambda _: None)
+    assert caught.group_contains(ConnectionResetError, match="not asked: b'what'")
+
+
+async def test_push_of_another_kind_is_no_acknowledgement(autojump_clock) -> None:
+    stream, messages = MemoryStream(), list[Any]()
+    channels = Channels(Wire(stream, None, Parser(), 60), 60)
+    stream.give(b">2\r\n+invalidate\r\n_\r\n>4\r\n+pmessage\r\n+p*\r\n+p\r\n+d\r\n>3\r\n+message\r\n+c\r\n+d\r\n")
+    with trio.move_on_after(1):
+        await channels.listen(lambda *message: messages.append(message))
+    assert messages == [(b"c", b"d")]
+
+
+class HesitantSocket:
+    """A socket that the kernel calls writable, and does not write to at first."""
+
+    def __init__(self, real: socket.socket) -> None:
+        self._real = real
+        self.tries = 0
+
+    def fileno(self) -> int:
+        return self._real.fileno()
+
+    def send(self, data: bytes | bytearray) -> int:
+        self.tries += 1
+        if self.tries <= 2:
+            raise BlockingIOError
+        return self._real.send(data)
+
+    def recv(self, size: int) -> bytes:
+        return self._real.recv(size)
+
+
+async def test_socket_that_takes_nothing_after_all_is_tried_again(pair) -> None:
+    ours, theirs = pair
+    hesitant = HesitantSocket(ours)
+    wire = Wire(None, hesitant, Parser(), 60)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wire.run, lambda _: None)
+        wire.send(b"call", (lambda _: None,))
+        with trio.fail_after(10):
+            await trio.lowlevel.wait_readable(theirs)
+        nursery.cancel_scope.cancel()
+    assert (theirs.recv(100), hesitant.tries) == (b"call", 3)
+
+
+class ForeignClient:
+    """What a coredis would be that reads on from its stream, or that never answers."""
+
+    decode_responses = False
+
+    def __init__(self, *, answers: bool) -> None:
+        self.connection_pool = self
+        self.connection_kwargs: dict[str, object] = {}
+        self.invalidated = False
+        self._answers = answers
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[ForeignClient]:
+        self.stream: object = MemoryStream()
+        yield self
+
+    async def create_request(self, _: bytes) -> bytes:
+        await trio.sleep(0 if self._answers else 3600)
+        return b"PONG"
+
+    def invalidate(self) -> None:
+        self.invalidated = True
+
+
+@pytest.mark.parametrize(("answers", "error"), [(True, BackplaneRefused), (False, trio.TooSlowError)])
+async def test_connection_that_cannot_be_taken_over_is_refused(autojump_clock, answers, error) -> None:
+    client = ForeignClient(answers=answers)
+    with pytest.raises(error):
+        async with open_wire(client, 5):
+            pytest.fail("two read from it")
+    assert client.invalidated

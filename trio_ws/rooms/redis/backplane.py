@@ -143,9 +143,7 @@ class RedisBackplane(Backplane):
         self._commands = CommandQueue(self.options, self._local, callers)
         self._queries = CommandQueue(self.options, self._local, callers)
         self._heads = StreamHeads(streams)
-        self._reader = StreamReader(
-            self.options, streams, self._local, self._heads, self._signal, callers=callers
-        )
+        self._reader = StreamReader(self.options, streams, self._local, self._heads, self._signal, callers=callers)
         self._publisher = Publisher(self.options, self._process, self._heads, self._reader)
         self._presence = PresenceTracker(self.options, self._process)
         connection = RedisConnection(self._factory, self._check, self._serve, self.options)

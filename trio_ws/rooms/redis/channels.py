@@ -55,12 +55,12 @@ class Channels:
         """
 
         def on_push(pushed: list[Any]) -> None:
-            kind, channel, data = pushed
-            if kind == b"message":
-                on_message(channel, data)
-                return
-            self._expected -= 1
-            if not self._expected:
-                self._acknowledged.set()
+            match pushed:
+                case [b"message", channel, data]:
+                    on_message(channel, data)
+                case [b"subscribe" | b"unsubscribe", *_]:
+                    self._expected -= 1
+                    if not self._expected:
+                        self._acknowledged.set()
 
         await self.wire.run(on_push)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import trio
 
+from trio_ws.errors import BackplaneRefused
 from trio_ws.runtime.wakeup import AutoResetEvent
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ __all__ = ["AnswerHandler", "PushHandler", "Wire", "open_wire", "packed", "packe
 _READ: Final = 64 * 1024
 """Bytes that are read at once: with more, the C library asks the kernel for the memory of each read."""
 _PING: Final = (b"PING",)
+_TAKE_OVER: Final = 1.0
+"""Seconds in which coredis reads the stream that it is given; it does so at once."""
+_LAST_ANSWERS: Final = 0.2
+"""Seconds to read on when nothing can be sent any more: Redis says why it ends a connection."""
 
 AnswerHandler: TypeAlias = Callable[[Any], None]
 """Called with the answer to a call, which may be an exception of coredis. It neither waits nor raises."""
@@ -154,6 +159,8 @@ class Wire:
                 if kind is DataType.PUSH:
                     on_push(value)
                     continue
+                if not expected:
+                    raise ConnectionResetError(f"Redis answers what was not asked: {value!r:.80}")
                 _, on_answer = expected.popleft()
                 if on_answer is _refuse:
                     _refuse(value)
@@ -178,11 +185,19 @@ class Wire:
             if not self._unsent:
                 await self._wakeup.sleep()
                 continue
-            if self._raw is None:
-                data, self._unsent = bytes(self._unsent), bytearray()
-                await self._stream.send(data)
-                continue
-            await trio.lowlevel.wait_writable(self._raw)
+            try:
+                await self._send_some()
+            except Exception:
+                await trio.sleep(_LAST_ANSWERS)  # `_read` ends before that, if the connection is over
+                raise
+
+    async def _send_some(self) -> None:
+        if self._raw is None:
+            data, self._unsent = bytes(self._unsent), bytearray()
+            await self._stream.send(data)
+            return
+        await trio.lowlevel.wait_writable(self._raw)
+        with suppress(BlockingIOError):  # the kernel has no memory just now
             del self._unsent[: self._raw.send(self._unsent)]
 
     async def _check_life(self) -> None:
@@ -215,10 +230,12 @@ class _Taken:
     """What coredis reads instead of the stream: nothing."""
 
     def __init__(self, stream: Any, pause: float) -> None:
+        self.is_read: trio.Event = trio.Event()
         self._stream = stream
         self._pause = pause
 
     async def receive(self) -> bytes:
+        self.is_read.set()
         await trio.sleep(self._pause)
         return b""
 
@@ -236,6 +253,8 @@ async def open_wire(client: Client, seconds: float) -> AsyncGenerator[Wire, None
 
     Raises:
         ValueError: the client decodes what it reads.
+        BackplaneRefused: coredis does not hand its connection over, as a later version may not.
+        trio.TooSlowError: there is no connection, or Redis does not answer.
     """
     from anyio.abc import SocketAttribute, SocketStream  # noqa: PLC0415 - coredis uses it
     from coredis.parser import Parser  # noqa: PLC0415
@@ -245,12 +264,26 @@ async def open_wire(client: Client, seconds: float) -> AsyncGenerator[Wire, None
         raise ValueError(
             "the backplane needs a client of coredis that leaves bytes as they are: decode_responses=False"
         )
-    async with pool.acquire() as connection:
-        try:
-            stream = connection.stream
-            connection.stream = _Taken(stream, (pool.connection_kwargs.get("max_idle_time") or math.inf) / 2)
-            await connection.create_request(b"PING")  # its task waits in the new stream from then on
-            raw = stream.extra(SocketAttribute.raw_socket) if isinstance(stream, SocketStream) else None
-            yield Wire(stream, raw, Parser(), seconds)
-        finally:
-            connection.invalidate()
+    with trio.fail_after(2 * seconds) as scope:
+        async with pool.acquire() as connection:
+            try:
+                stream = connection.stream
+                pause = (pool.connection_kwargs.get("max_idle_time") or math.inf) / 2
+                await _take_over(connection, _Taken(stream, pause))
+                scope.deadline = math.inf
+                raw = stream.extra(SocketAttribute.raw_socket) if isinstance(stream, SocketStream) else None
+                yield Wire(stream, raw, Parser(), seconds)
+            finally:
+                connection.invalidate()
+
+
+async def _take_over(connection: Any, taken: _Taken) -> None:
+    """Let coredis read another stream."""
+    connection.stream = taken
+    await connection.create_request(b"PING")  # its task reads the new stream from then on
+    with trio.move_on_after(_TAKE_OVER):
+        await taken.is_read.wait()
+        return
+    import coredis  # noqa: PLC0415 - an extra
+
+    raise BackplaneRefused(f"coredis {coredis.__version__} does not hand its connection over: install 6.9 of it")
