@@ -28,7 +28,7 @@ def redis() -> Iterator[RedisServer]:
 
 
 @pytest.mark.parametrize("what", ["history", "presence"])
-async def test_large_answer_ends_no_connection_for_notifications(redis, caplog, what) -> None:
+async def test_large_answer_breaks_no_connection(redis, caplog, what) -> None:
     """Redis bounds what it holds for a connection with subscriptions: 32 MB, unless it is configured."""
     caplog.set_level(logging.INFO, "trio_ws")
     backplane, ear = RedisBackplane(redis.url, local_after=None), Ear()
@@ -44,7 +44,7 @@ async def test_large_answer_ends_no_connection_for_notifications(redis, caplog, 
     assert caplog.text.count("connected to Redis") == 1, caplog.text
 
 
-async def test_message_that_redis_finds_too_large_fails_alone_in_its_room(redis) -> None:
+async def test_message_too_large_for_redis_fails_alone_in_its_room(redis) -> None:
     """Those that are published with it are sent without it."""
     backplane, ear, other = RedisBackplane(redis.url, local_after=None, max_message_size=2**22), Ear(), Ear()
     refused: list[str] = []

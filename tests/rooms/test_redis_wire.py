@@ -203,7 +203,7 @@ async def test_silent_redis_is_asked_for_a_sign_of_life(autojump_clock) -> None:
     assert trio.current_time() - start == pytest.approx(20, abs=6)
 
 
-async def test_answer_before_the_end_is_read_though_nothing_can_be_sent(autojump_clock, monkeypatch) -> None:
+async def test_last_answer_is_read_though_nothing_can_be_sent(autojump_clock, monkeypatch) -> None:
     """Redis refuses a text by its size, and ends the connection while we still send it."""
 
     failed, answers = trio.Event(), list[Any]()
@@ -246,6 +246,23 @@ async def test_push_of_another_kind_is_no_acknowledgement(autojump_clock) -> Non
     with trio.move_on_after(1):
         await channels.listen(lambda *message: messages.append(message))
     assert messages == [(b"c", b"d")]
+
+
+async def test_busy_wire_holds_nothing_that_is_parsed(autojump_clock) -> None:
+    """Also if each read ends within a notification."""
+    stream, parser, messages = MemoryStream(), Parser(), list[bytes]()
+    frames = [b">3\r\n+message\r\n+c\r\n$10000\r\n%b\r\n" % (b"%04d!" % number * 2000) for number in range(400)]
+    data, most = b"".join(frames), 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Wire(stream, None, parser, 60).run, lambda pushed: messages.append(pushed[2]))
+        for start in range(0, len(data), 70_001):
+            stream.give(data[start : start + 70_001])
+            await wait_all_tasks_blocked()
+            most = max(most, len(parser.localbuffer.getvalue()))
+        nursery.cancel_scope.cancel()
+    assert [message[:5] for message in messages] == [b"%04d!" % number for number in range(400)]
+    assert {len(message) for message in messages} == {10_000}
+    assert most < 1_500_000
 
 
 class HesitantSocket:

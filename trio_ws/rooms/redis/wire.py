@@ -25,6 +25,8 @@ __all__ = ["AnswerHandler", "PushHandler", "Wire", "open_wire", "packed", "packe
 
 _READ: Final = 64 * 1024
 """Bytes that are read at once: with more, the C library asks the kernel for the memory of each read."""
+_PARSED: Final = 1024 * 1024
+"""Bytes that are parsed and held, at most, beside one read."""
 _PING: Final = (b"PING",)
 _TAKE_OVER: Final = 1.0
 """Seconds in which coredis reads the stream that it is given; it does so at once."""
@@ -166,6 +168,7 @@ class Wire:
                     _refuse(value)
                     _, on_answer = expected.popleft()  # there was none: it is that to the next one
                 on_answer(value)
+            _forget_parsed(parser)
 
     async def _receive(self) -> bytes:
         if self._raw is None:
@@ -214,6 +217,19 @@ class Wire:
             await trio.lowlevel.checkpoint()  # the answer may be there: this process may have been stopped
             if self._expected and self._expected[0] is first:
                 raise trio.TooSlowError(f"Redis has not answered for {self._seconds:g} s (command_timeout)")
+
+
+def _forget_parsed(parser: Any) -> None:
+    """Let a parser drop what it has parsed: coredis's keeps all until a read ends between two answers."""
+    if getattr(parser, "bytes_read", 0) < _PARSED:
+        return
+    buffer = parser.localbuffer
+    buffer.seek(parser.bytes_read)
+    rest = buffer.read()
+    buffer.seek(0)
+    buffer.truncate()
+    buffer.write(rest)
+    parser.bytes_read, parser.bytes_written = 0, len(rest)
 
 
 def _refuse(answer: object) -> None:
