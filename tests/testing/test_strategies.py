@@ -356,6 +356,6 @@ def test_hypothesis_is_imported_with_the_strategies_only() -> None:
 def test_close_frames_of_either_side_are_masked_as_it_has_to(sender: str) -> None:
     """Built anew here: what others have asked for is remembered."""
     build = close_frames.__wrapped__  # type: ignore[attr-defined]
-    assert smallest(build(sender=sender), lambda frame: len(frame.payload) >= 2).masked == (sender == "client")
-    assert len(smallest(build(valid=False, sender=sender), lambda frame: len(frame.payload) > 125).payload) == 126
-    assert smallest(build(valid=False, sender=sender), lambda frame: len(frame.payload) == 1).payload == b"\0"
+    assert drawn(build(sender=sender), lambda frame: len(frame.payload) >= 2).masked == (sender == "client")
+    assert drawn(build(valid=False, sender=sender), lambda frame: len(frame.payload) == 126)
+    assert drawn(build(valid=False, sender=sender), lambda frame: frame.payload == b"\0")
