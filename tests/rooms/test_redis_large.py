@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import pytest
 import trio
 from support.redis import RedisServer, collects_coredis, forgives_coredis, needs_redis, redis_server
 from trio.testing import wait_all_tasks_blocked
 
-from trio_ws import BackplaneRefused
+from trio_ws import BackplaneRefused, BackplaneUnavailable
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms import Presence
-from trio_ws.rooms.redis import RedisBackplane
+from trio_ws.rooms.redis import RedisBackplane, commands
+from trio_ws.rooms.redis.command import QueuedCommand
 
 from .conformance import NOBODY, Ear
 
@@ -72,3 +73,47 @@ async def test_message_too_large_for_redis_fails_alone_in_its_room(redis) -> Non
             await ear.hears(2)
             await other.hears(2)
     assert (refused, ear.data, other.data) == (["x"], ["b", "c"], ["a", "d"])
+
+
+async def test_few_large_answers_are_held_at_once(redis, monkeypatch) -> None:
+    """A page of history has 4 MiB at most, and Redis and this process hold those of a batch."""
+    sizes: list[int] = []
+    original = commands.execute
+
+    async def execute(client: object, calls: Sequence[QueuedCommand], seconds: float) -> Sequence[object]:
+        sizes.append(len(calls))
+        return await original(client, calls, seconds)
+
+    monkeypatch.setattr(commands, "execute", execute)
+    backplane = RedisBackplane(redis.url)
+    async with backplane.running(), trio.open_nursery() as nursery:
+        for _ in range(30):
+            nursery.start_soon(backplane.history, "room", None, None, 5)
+    assert sum(sizes) == 30
+    assert max(sizes) == 8
+
+
+async def test_call_at_the_end_says_that_the_end_is_why(redis) -> None:
+    backplane, errors = RedisBackplane(redis.url, local_after=None), list[BackplaneUnavailable]()
+
+    async def open_another() -> None:
+        async with backplane.subscribe("another", Ear(), history=0):
+            pytest.fail("without Redis")
+
+    async def fail(call: Callable[[], Awaitable[object]]) -> None:
+        with pytest.raises(BackplaneUnavailable) as caught:
+            await call()
+        errors.append(caught.value)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            async with backplane.running():
+                redis.stop()
+                nursery.start_soon(fail, lambda: backplane.publish("room", PreparedMessage("a"), NOBODY))
+                nursery.start_soon(fail, lambda: backplane.presence("room"))
+                nursery.start_soon(fail, open_another)
+                await wait_all_tasks_blocked()
+    finally:
+        redis.go_on()
+    assert len(errors) == 3
+    assert all("the application has ended" in str(error) for error in errors)

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["RedisBackplane"]
 
 _DEFAULTS: Final = Options()
+_QUERIES: Final = 8
+"""Queries that are sent together, at most: a page of history has 4 MiB."""
 _LEAVE_TIMEOUT: Final = 1.0
 """Seconds at the end to remove members from Redis."""
 
@@ -141,7 +143,7 @@ class RedisBackplane(Backplane):
         self._local = LocalDelivery(self.options, self._process, streams)
         callers = WaitingCallers()
         self._commands = CommandQueue(self.options, self._local, callers)
-        self._queries = CommandQueue(self.options, self._local, callers)
+        self._queries = CommandQueue(self.options, self._local, callers, _QUERIES)
         self._heads = StreamHeads(streams)
         self._reader = StreamReader(self.options, streams, self._local, self._heads, self._signal, callers=callers)
         self._publisher = Publisher(self.options, self._process, self._heads, self._reader)

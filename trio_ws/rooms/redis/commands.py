@@ -35,8 +35,8 @@ __all__ = ["CommandQueue"]
 
 logger: Final = logging.getLogger("trio_ws")
 
-_BATCH: Final = 64
-"""Commands that are sent together, at most; enough that many share the network's delay."""
+_TOGETHER: Final = 64
+"""Commands; enough that many share the network's delay."""
 _BATCH_BYTES: Final = 1024 * 1024
 _ALONE: Final = 256 * 1024
 """A larger command is sent alone: if Redis refuses its size, it ends the connection, and answers nothing behind it.
@@ -54,9 +54,11 @@ class CommandQueue:
         options: the backplane's.
         local: follows the messages to be published.
         callers: the tasks that wait for commands.
+        most: how many are sent together, at most.
     """
 
-    def __init__(self, options: Options, local: LocalDelivery, callers: WaitingCallers) -> None:
+    def __init__(self, options: Options, local: LocalDelivery, callers: WaitingCallers, most: int = _TOGETHER) -> None:
+        self._most = most
         self.callers: WaitingCallers = callers
         self._options = options
         self._local = local
@@ -100,7 +102,9 @@ class CommandQueue:
     def _timeout_error(self, command: QueuedCommand) -> BackplaneError:
         timeout = self._options.publish_timeout
         problem = f"Redis has not answered for {timeout:g} s (publish_timeout): is it up, and is it quick enough?"
-        if command.rejection:
+        if not command.is_expired:
+            problem = "the application has ended, and Redis has not answered before."
+        elif command.rejection:
             problem = f"Redis has not taken it for {timeout:g} s (publish_timeout): {command.rejection}"
         error = BackplaneUnavailable(problem + command.hint, uncertain=command.sent)
         return _with_local(error, delivered=command.is_delivered)
@@ -257,7 +261,7 @@ class CommandQueue:
     def _next_batch(self) -> list[QueuedCommand]:
         batch: list[QueuedCommand] = []
         size = 0
-        while self._waiting and len(batch) < _BATCH and size < _BATCH_BYTES:
+        while self._waiting and len(batch) < self._most and size < _BATCH_BYTES:
             if batch and max(self._waiting[0].size, batch[-1].size) > _ALONE:
                 break
             command = self._waiting.popleft()

@@ -122,6 +122,8 @@ class StreamReader:
         try:
             await self._callers.wait(subscription)
             early.remove_opening(subscription)
+            if not (subscription.is_open or subscription.is_expired):
+                raise BackplaneUnavailable(f"room {room!r} could not be opened: the application has ended")
             if not subscription.is_open:
                 raise self._timeout_error(f"room {room!r} could not be opened")
             yield subscription.log
