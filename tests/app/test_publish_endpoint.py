@@ -47,6 +47,11 @@ def make_app(*keys: PublishKey | str, backplane: Backplane | None = None, **opti
     async def read(ws: WebSocket) -> None:
         await ws.wait_closed()
 
+    @app.websocket("/joined/{room}", rooms=["{room}"])
+    async def joined(ws: WebSocket) -> None:
+        await ws.send("joined")  # on Redis that is later than the answer to the handshake
+        await ws.wait_closed()
+
     return app
 
 
@@ -72,8 +77,8 @@ def body_of(room: str = "r", **fields: Any) -> bytes:
 
 
 @asynccontextmanager
-async def client_of(app: App) -> AsyncIterator[TestClient]:
-    async with app.test_client() as client:
+async def client_of(app: App, **options: Any) -> AsyncIterator[TestClient]:
+    async with app.test_client(**options) as client:
         yield client
 
 
@@ -261,7 +266,9 @@ async def test_ids_of_two_keys_are_no_replay_of_each_other(autojump_clock: Any) 
 @forgives_coredis
 async def test_a_replay_to_another_process_publishes_nothing(redis: RedisServer) -> None:
     first, second = (make_app(backplane=RedisBackplane(redis.url)) for _ in range(2))
-    async with client_of(first) as here, client_of(second) as there, there.websocket_connect("/ws/r") as ws:
+    here, there = (client_of(app, timeout=60) for app in (first, second))
+    async with here as here, there as there, there.websocket_connect("/joined/r") as ws:
+        assert await ws.receive() == "joined"
         headers = signed(BODY)
         answers = [await client.post("/publish", BODY, headers=headers) for client in (here, there, here)]
         assert [answer.status for answer in answers] == [200, 200, 200]

@@ -66,6 +66,20 @@ async def test_blocking_step_is_reported_once_with_task_and_line(watched, caplog
     assert "trio.to_thread.run_sync" in record.message
 
 
+async def test_step_of_the_library_is_reported_again_in_the_handler(watched, caplog, monkeypatch) -> None:
+    """A handler's first step begins in the library: the line that blocks is named when it is seen."""
+    watchdog, clock = watched
+    with monkeypatch.context() as patched:
+        patched.setattr("trio_ws.runtime.watchdog._own_frames", lambda frame: [])
+        for _ in range(2):
+            compute(watchdog, clock, 3.0)
+    for _ in range(2):
+        line = compute(watchdog, clock, 3.0)
+    await trio.lowlevel.checkpoint()
+    assert ["in a library" in record.message for record in caplog.records] == [True, False]
+    assert f"test_watchdog.py:{line} in compute" in caplog.records[1].message
+
+
 async def test_step_that_is_short_enough_is_not_reported(watched, caplog) -> None:
     watchdog, clock = watched
     for _ in range(3):

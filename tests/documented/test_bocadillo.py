@@ -112,15 +112,16 @@ def test_the_client_in_a_browser() -> None:
         page.wait_for_function("() => ws.readyState === WebSocket.OPEN")
         for number in (1, 2, 3):
             page.clock.run_for(1000)
-            page.wait_for_function(f"() => received.length === {number}")
+            page.wait_for_function(f"() => received.length >= {number}")  # the page's time passes by itself, too
         page.evaluate("() => ws.close(1000)")
         page.wait_for_function("() => received.at(-1) === 1000")
         seen.append((page.evaluate("() => sent"), page.evaluate("() => received"), complaints))
 
     browse(app, visit)
     [(sent, received, complaints)] = seen
-    assert len(sent) == 3
-    assert received == [*sent, 1000]
+    assert received.pop() == 1000
+    assert len(received) >= 3
+    assert received == sent[: len(received)]
     assert complaints == []
 
 

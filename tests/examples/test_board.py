@@ -252,7 +252,7 @@ async def running_apps(kind: str, monkeypatch: pytest.MonkeyPatch) -> AsyncGener
             monkeypatch.setenv("SECRET_KEY", "k" * 32)
             count = 2
         apps = [load("board").app for _ in range(count)]
-        yield [await stack.enter_async_context(app.test_client()) for app in apps] * (3 - count)
+        yield [await stack.enter_async_context(app.test_client(timeout=60)) for app in apps] * (3 - count)
 
 
 KINDS = ["memory", pytest.param("redis", marks=needs_redis)]
@@ -325,7 +325,7 @@ async def test_change_without_redis_gets_503_and_may_be_repeated(monkeypatch: py
     ],
 )
 async def test_wrong_change_is_refused_and_the_guest_stays(wrong: dict[str, Any], loc: list[Any]) -> None:
-    async with load("board").app.test_client() as client, guest_of(client, "ada") as ada:
+    async with load("board").app.test_client(timeout=60) as client, guest_of(client, "ada") as ada:
         await ada.ws.send(wrong)
         await ada.until(lambda guest: bool(guest.replies))
         assert [each["loc"] for each in ada.replies[0]["errorList"]] == [loc]
@@ -333,7 +333,7 @@ async def test_wrong_change_is_refused_and_the_guest_stays(wrong: dict[str, Any]
 
 
 async def test_boards_are_closed_to_others_and_to_strangers() -> None:
-    async with load("board").app.test_client() as client:
+    async with load("board").app.test_client(timeout=60) as client:
         for board, code in (("team", None), ("plans", 1008), ("x" * 600, 1008), ("nowhere", 1008)):
             async with guest_of(client, "grace", board=board) as grace:
                 if code is not None:
@@ -348,7 +348,7 @@ async def test_boards_are_closed_to_others_and_to_strangers() -> None:
 
 
 async def test_connection_ends_with_its_token_or_its_users_sign_out(autojump_clock) -> None:
-    async with load("board").app.test_client() as client, guest_of(client, "grace") as grace:
+    async with load("board").app.test_client(timeout=60) as client, guest_of(client, "grace") as grace:
         async with guest_of(client, "ada") as ada:
             await ada.until(lambda guest: bool(guest.recovered))
             await client.get("/sign-in", headers={"X-User": ""})
@@ -362,7 +362,7 @@ async def test_connection_ends_with_its_token_or_its_users_sign_out(autojump_clo
 
 @pytest.mark.parametrize(("user", "password"), [("ada", "wrong"), ("ada", "\u00e9"), ("nobody", PASSWORD), ("", "")])
 async def test_wrong_password_signs_nobody_in_and_the_user_out(user: str, password: str) -> None:
-    async with load("board").app.test_client() as client:
+    async with load("board").app.test_client(timeout=60) as client:
         assert (await client.get("/sign-in", headers=credentials("ada"))).json() == "ada"
         assert (await client.get("/sign-in")).json() == "ada"
         assert (await client.get("/sign-in", headers=credentials(user, password))).json() is None

@@ -114,7 +114,7 @@ async def test_resume_with_unknown_id_reports_missing_messages(monkeypatch) -> N
         app = load("scaled_chat").app
         backplane = app.services.rooms.backplane
         backplane.options = attrs.evolve(backplane.options, publish_timeout=1)
-        async with app.test_client() as client:
+        async with app.test_client(timeout=60) as client:
             async with client.websocket_connect("/chat?since=1-1") as ws:
                 assert "missing" in (await ws.receive_json())["notice"]
                 await ws.send_json({"no": "text"})

@@ -125,7 +125,7 @@ async def test_history_outlives_an_empty_room_of_an_app(autojump_clock) -> None:
             async for message in ws:
                 await room.publish(message)
 
-    async with app.test_client() as client:
+    async with app.test_client(timeout=60) as client:
         for said in (["a"], ["a", "b"]):
             async with client.websocket_connect("/one") as ws:
                 await ws.send(said[-1])

@@ -59,7 +59,7 @@ async def test_no_name_of_a_room_reaches_all_connections(engine: str | None, nam
         async for message in ws:
             await app.broadcast(message)
 
-    async with app.test_client() as client, client.websocket_connect("/alone") as ann:
+    async with app.test_client(timeout=60) as client, client.websocket_connect("/alone") as ann:
         async with client.websocket_connect(f"/chat?channel={quote(name)}") as ben:
             with trio.fail_after(10):
                 await ben.send("in the room")

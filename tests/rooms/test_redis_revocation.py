@@ -50,7 +50,7 @@ async def two_processes(redis: RedisServer, **options: Any) -> AsyncIterator[tup
     """One process right at Redis, which revokes, and one behind a line that can be cut, with clients."""
     async with line_to(redis) as line:
         near, far = serving(redis.url, publish_timeout=20, **options), serving(line.url, **options)
-        async with near.test_client() as here, far.test_client() as there:
+        async with near.test_client(timeout=60) as here, far.test_client(timeout=60) as there:
             yield line, near, here, there
 
 
@@ -150,7 +150,7 @@ async def test_redis_without_revocations_may_be_lost(redis: RedisServer) -> None
 async def test_revoking_process_without_redis_acts_here_and_says_so(redis: RedisServer) -> None:
     async with line_to(redis) as line:
         app = serving(line.url, publish_timeout=0.3, local_after=0.1)
-        async with app.test_client() as client, connected(client, "ada", "eve") as users:
+        async with app.test_client(timeout=60) as client, connected(client, "ada", "eve") as users:
             line.cut_off()
             with pytest.raises(BackplaneUnavailable) as away:
                 await app.revoke("ada")
@@ -164,7 +164,7 @@ async def test_programs_without_connections_revoke_from_outside(redis: RedisServ
             rooms.revoke("eve", code=4403)
 
     app = serving(redis.url)
-    async with app.test_client() as client, connected(client, "ada", "eve", "joe") as users:
+    async with app.test_client(timeout=60) as client, connected(client, "ada", "eve", "joe") as users:
         async with connect_backplane(redis.url) as rooms:
             with pytest.raises(ValueError, match="may not be sent"):
                 await rooms.revoke("ada", code=5)

@@ -63,6 +63,8 @@ class Watchdog(trio.abc.Instrument):
         self._thread = threading.get_ident()
         self._step: tuple[trio.lowlevel.Task, float] | None = None
         self._reported: object = None
+        self._in_library: object = None
+        """The step that was reported while none of the application's functions was running in it."""
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """Note the beginning of a step."""
@@ -71,12 +73,15 @@ class Watchdog(trio.abc.Instrument):
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """Report a step that held the interpreter, so that no thread could find it."""
         step, self._step = self._step, None
-        if step is not None and step is not self._reported and (took := self._clock() - step[1]) >= self._seconds:
+        if step not in (None, self._reported, self._in_library) and (took := self._clock() - step[1]) >= self._seconds:
             places = _await_places(task)
             self._report(task, took, f"before {places[-1]}" if places else "in its last step")
 
     def check(self) -> None:
-        """Report the running step if it takes too long, once; any thread may call it."""
+        """Report the running step if it takes too long; any thread may call it.
+
+        A step is reported once, and once more if the library was at work before the application's function.
+        """
         step = self._step
         if step is None or step is self._reported:
             return
@@ -85,8 +90,11 @@ class Watchdog(trio.abc.Instrument):
             return
         frame = sys._current_frames().get(self._thread)
         places = [_place(each, each.f_lineno) for each in _own_frames(frame)]
-        if self._step is step:  # else the frames are those of another step
-            self._reported = step
+        if self._step is step and (places or step is not self._in_library):  # else the frames are those of another step
+            if places:
+                self._reported = step
+            else:
+                self._in_library = step
             self._report(step[0], took, f"at {', called from '.join(places[:_SHOWN])}" if places else "in a library")
 
     def _report(self, task: trio.lowlevel.Task, took: float, where: str) -> None:
