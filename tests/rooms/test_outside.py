@@ -73,7 +73,8 @@ async def test_all_connections_receive_a_broadcast_from_outside() -> None:
     async def wait(ws: WebSocket) -> None:
         await ws.wait_closed()
 
-    async with app.test_client(timeout=60) as client, connect_backplane(backplane) as rooms, client.websocket_connect("/") as ws:
+    visiting = app.test_client(timeout=60)
+    async with visiting as client, connect_backplane(backplane) as rooms, client.websocket_connect("/") as ws:
         await rooms.broadcast({"all": 1})
         assert await ws.receive_json() == {"all": 1}
 
