@@ -117,3 +117,28 @@ async def test_call_at_the_end_says_that_the_end_is_why(redis) -> None:
         redis.go_on()
     assert len(errors) == 3
     assert all("the application has ended" in str(error) for error in errors)
+
+
+async def test_many_long_names_are_subscribed_to_in_parts(redis, caplog) -> None:
+    """Redis acknowledges all channels of a command before it sends anything."""
+    caplog.set_level(logging.INFO, "trio_ws")
+    backplane, ears = RedisBackplane(redis.url, local_after=None), [Ear() for _ in range(24)]
+    async with (
+        backplane.running(),
+        backplane.subscribe("first", Ear(), history=0),  # without one the bound is another
+        trio.open_nursery() as nursery,
+    ):
+
+        async def hear(ear: Ear, room: str) -> None:
+            async with backplane.subscribe(room, ear, history=0):
+                await backplane.publish(room, PreparedMessage("a"), NOBODY)
+                await ear.hears(1)
+
+        redis.stop()
+        try:
+            for number, ear in enumerate(ears):
+                nursery.start_soon(hear, ear, f"{number:08000}")
+            await wait_all_tasks_blocked()
+        finally:
+            redis.go_on()
+    assert caplog.text.count("connected to Redis") == 1, "Redis has ended it"

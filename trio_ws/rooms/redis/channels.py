@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from trio_ws.rooms.redis.wire import Wire
 
 __all__ = ["Channels"]
+
+_NAMES: Final = 64 * 1024
+"""Bytes of channels in one command: Redis holds all its acknowledgements, and ends a connection for 32 MB."""
 
 
 class Channels:
@@ -40,10 +43,11 @@ class Channels:
         """End subscriptions; see `subscribe`."""
         await self._change(b"UNSUBSCRIBE", *channels)
 
-    async def _change(self, *words: bytes) -> None:
-        self._expected += len(words) - 1
+    async def _change(self, word: bytes, *channels: bytes) -> None:
+        self._expected += len(channels)
         self._acknowledged = trio.Event()
-        self.wire.subscribe(words)
+        for part in _parts(channels):
+            self.wire.subscribe((word, *part))
         with trio.fail_after(self._timeout):
             await self._acknowledged.wait()
 
@@ -64,3 +68,16 @@ class Channels:
                         self._acknowledged.set()
 
         await self.wire.run(on_push)
+
+
+def _parts(channels: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Yield parts of channels, each of one command."""
+    part: list[bytes] = []
+    size = 0
+    for channel in channels:
+        if part and size + len(channel) > _NAMES:
+            yield part
+            part, size = [], 0
+        part.append(channel)
+        size += len(channel)
+    yield part

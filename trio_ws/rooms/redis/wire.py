@@ -299,6 +299,7 @@ async def _take_over(connection: Any, taken: _Taken) -> None:
     await connection.create_request(b"PING")  # its task reads the new stream from then on
     with trio.move_on_after(_TAKE_OVER):
         await taken.is_read.wait()
+    if taken.is_read.is_set():
         return
     import coredis  # noqa: PLC0415 - an extra
 
