@@ -3,7 +3,7 @@
 #   PYTHON=python3.12 make test     another interpreter, in an environment of its own (.venv-3.12)
 #   make test ARGS='-k frames'      what is given to pytest besides
 #   make coverage                   the tests with branch coverage, which takes half as long again
-#   make test WORKERS=1             in so many processes; auto is one more than cores
+#   make test WORKERS=1             in so many processes; auto is two more than cores
 
 PYTHON ?= python3
 COVERAGE ?= no

@@ -50,8 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return the workers of `-n auto`: one more than cores, as tests wait a lot; of `-n logical`: as many as cores."""
-    return cores() + (config.option.numprocesses == "auto")
+    """Return the workers of `-n auto`: two more than cores, as tests wait a lot; of `-n logical`: as many as cores."""
+    return cores() + 2 * (config.option.numprocesses == "auto")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

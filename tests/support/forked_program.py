@@ -5,6 +5,7 @@ A program has its own standard streams, arguments, folder and environment; it is
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import runpy
@@ -99,7 +100,11 @@ def _run(output: Connection, command: list[str], folder: str, environment: dict[
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    _execute(command)
+    try:
+        _execute(command)
+    finally:  # as an interpreter ends: a forked process skips this
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
 
 
 def _execute(command: list[str]) -> None:
