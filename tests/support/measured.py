@@ -12,7 +12,6 @@ import os
 import pkgutil
 import runpy
 import sys
-import threading
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -52,17 +51,15 @@ def are_programs_traced(nodeid: str) -> bool:
 
 @contextmanager
 def untraced() -> Iterator[None]:
-    """Let coverage pause in this thread and in threads that start meanwhile; a debugger does not."""
-    tracer, of_threads = sys.gettrace(), threading.gettrace()
+    """Let coverage pause in this thread; a debugger does not, nor do threads, which Trio keeps for later tests."""
+    tracer = sys.gettrace()
     if not type(tracer).__module__.startswith("coverage"):
         yield
         return
     sys.settrace(None)
-    threading.settrace(None)  # type: ignore[arg-type]
     try:
         yield
     finally:
-        threading.settrace(of_threads)  # type: ignore[arg-type]
         sys.settrace(tracer)
 
 
