@@ -7,6 +7,7 @@ import random
 import sys
 import tracemalloc
 import zlib
+from collections.abc import Callable
 from io import StringIO
 from typing import Any
 
@@ -640,6 +641,19 @@ class TestKeepsNothing:
             assert out == ["a", b"x" * 300, Ping(b"p" * 50)]
 
 
+def least_peak(work: Callable[[], None]) -> int:
+    """Return the most bytes that some work holds at once, of three times the least: other threads, and coverage, allocate."""
+    peaks = []
+    for _ in range(3):
+        tracemalloc.start()
+        try:
+            work()
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    return min(peaks)
+
+
 def calls_made(work: Any) -> int:
     """Count the calls, of Python and of C functions, that `work` makes."""
     count = 0
@@ -728,24 +742,18 @@ class TestCost:
     def test_a_flood_of_fragments_is_gathered_in_one_buffer(self, codec: Codec) -> None:
         """10,000 fragments of one character hold no 10,000 objects, of 50 bytes each."""
         stream, _ = tiny_fragments(TEXT, 10_000)
-        decoder = codec.server(max_fragments=65_536)
-        out: list[Any] = []
-        tracemalloc.start()
-        try:
-            decoder.decode(stream, out, PLENTY, PLENTY)
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        assert out == ["x" * 10_000]
-        assert peak < 200_000
+
+        def decode() -> None:
+            out: list[Any] = []
+            codec.server(max_fragments=65_536).decode(stream, out, PLENTY, PLENTY)
+            assert out == ["x" * 10_000]
+
+        assert least_peak(decode) < 200_000
 
     def test_a_length_reserves_no_memory(self, codec: Codec) -> None:
-        decoder = codec.server(max_message_size=1 << 40)
-        tracemalloc.start()
-        try:
+        def decode() -> None:
+            decoder = codec.server(max_message_size=1 << 40)
             feed(decoder, encode_header(0x82, 1 << 39, MASKED) + KEY + b"xyz")
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        assert not decoder.failed
-        assert peak < 1 << 16
+            assert not decoder.failed
+
+        assert least_peak(decode) < 1 << 16
