@@ -642,7 +642,7 @@ class TestKeepsNothing:
 
 
 def least_peak(work: Callable[[], None]) -> int:
-    """Return the most bytes that some work holds at once, of three times the least: other threads, and coverage, allocate."""
+    """Return the most bytes that work holds at once: the least of three, as other threads and coverage allocate too."""
     peaks = []
     for _ in range(3):
         tracemalloc.start()
