@@ -11,6 +11,8 @@ from support.repetitions import has_its_turn, mark_repetitions
 from trio_ws.rooms import Backplane, MemoryBackplane
 from trio_ws.rooms.redis import RedisBackplane, connection
 
+from .system_clock import SystemClock
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,6 +34,12 @@ def is_repetition(item: pytest.Function) -> bool:
 def redis() -> Iterator[RedisServer]:
     with redis_server() as server:
         yield server
+
+
+@pytest.fixture
+def system_clock() -> SystemClock:
+    """A room that is opened without Redis is placed in its stream by its time, which is compared with that of Redis."""
+    return SystemClock()
 
 
 @pytest.fixture

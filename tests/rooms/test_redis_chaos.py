@@ -9,17 +9,10 @@ import pytest
 from support.redis import collects_coredis, forgives_coredis, needs_redis, redis_server
 
 from .chaos import Chaos, cut, freeze, give_up, kill, lose, open_alone
-from .system_clock import SystemClock
 
 pytestmark = [needs_redis, forgives_coredis, collects_coredis, pytest.mark.usefixtures("impatient")]
 
 MANY = [pytest.param(seed, marks=pytest.mark.soak) for seed in range(100, 130)]
-
-
-@pytest.fixture
-def system_clock() -> SystemClock:
-    """Rooms that are opened without Redis are placed in their streams by its time."""
-    return SystemClock()
 
 
 @pytest.mark.parametrize("seed", [1, 3, *MANY])

@@ -112,7 +112,7 @@ async def test_a_process_that_had_read_nothing_has_a_gap(redis) -> None:
         assert (far.ear.data, far.lost) == (["after"], [None])
 
 
-async def test_a_room_opened_alone_has_a_gap_for_a_later_loss(redis) -> None:
+async def test_a_room_opened_alone_has_a_gap_for_a_later_loss(redis, system_clock) -> None:
     async with processes(redis, 2) as (near, far):
         await far.cut_off()
         internal(far.backplane, "_local").early.delay = 0

@@ -29,19 +29,12 @@ from trio_ws.rooms.redis.stream import StreamState, StreamSubscription
 
 from .conformance import NOBODY, Ear
 from .hall import Guest, Hall, open_hall
-from .system_clock import SystemClock
 
 pytestmark = [needs_redis, forgives_coredis, collects_coredis, pytest.mark.usefixtures("impatient")]
 
 QUICK = {"command_timeout": 5, "poll_interval": 0.2, "publish_timeout": 30}
 NEVER_ALONE = 1000
 """Seconds of `local_after`: so nothing but a broken link makes it begin."""
-
-
-@pytest.fixture
-def system_clock() -> SystemClock:
-    """A room that is opened without Redis is placed in its stream by its time."""
-    return SystemClock()
 
 
 @asynccontextmanager

@@ -243,7 +243,7 @@ def _ignore(_: object) -> None:
 
 
 class _Taken:
-    """What coredis reads instead of the stream: nothing."""
+    """A stream without data, which coredis reads in place of its own."""
 
     def __init__(self, stream: Any, pause: float) -> None:
         self.is_read: trio.Event = trio.Event()
