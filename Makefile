@@ -25,6 +25,8 @@ ACROSS := benchmarks conformance contracts deploy documented examples hostile in
 # What another interpreter makes no difference to: other programs, the documentation, published cases, attacks.
 SAME := benchmarks compat conformance deploy documented examples hostile interop
 NAMED = $(filter tests%,$(ARGS))
+# Coverage has the thorough tests, too: .ci/run runs it.
+THOROUGH := -m 'not soak and not repetition'
 SPEEDUPS := trio_ws/protocol/_speedups.c
 CORE := $(wildcard trio_ws/native/*.c)
 COMPILED := $(SPEEDUPS) $(CORE) $(wildcard trio_ws/native/*.h)
@@ -97,7 +99,7 @@ ifneq ($(COVERAGE),yes)
 	status=0; $(RUN) -m pytest $(PARALLEL) $(ARGS) || status=1; $(OTHER_KINDS) || status=1; exit $$status
 else
 	@$(RUN) -m coverage erase
-	status=0; $(RUN) -m coverage run --parallel-mode -m pytest $(PARALLEL) $(ARGS) || status=1; \
+	status=0; $(RUN) -m coverage run --parallel-mode -m pytest $(PARALLEL) $(THOROUGH) $(ARGS) || status=1; \
 	$(OTHER_KINDS) || status=1; exit $$status
 	@$(MAKE) --no-print-directory report
 endif
@@ -115,11 +117,11 @@ report: ## report the branch coverage of the last `make coverage`
 	fi
 
 again: $(INSTALLED) ## run the tests that failed last once more, one after another, and the other kinds
-	$(RUN) -m pytest -n 0 --last-failed --last-failed-no-failures none || test $$? = 5 # none had failed
+	$(RUN) -m pytest -n 0 $(THOROUGH) --last-failed --last-failed-no-failures none || test $$? = 5 # none had failed
 	$(OTHER_KINDS)
 
 quick: $(INSTALLED) ## the unit tests of all packages, in seconds; ARGS=tests/rooms for a folder
-	TRIO_WS_MAX_EXAMPLES=5 $(RUN) -m pytest -n logical --dist worksteal -q -m 'not soak and not slow and not repetition' \
+	TRIO_WS_MAX_EXAMPLES=5 $(RUN) -m pytest -n logical --dist worksteal -q -m 'not soak and not slow and not repetition and not thorough' \
 		$(if $(NAMED),,$(ACROSS:%=--ignore=tests/%)) $(ARGS)
 
 another: $(INSTALLED) ## the tests that another interpreter may make a difference to: PYTHON=python3.13 make another

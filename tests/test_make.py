@@ -137,6 +137,8 @@ INSTALLED = ("redis-server", "valkey-server", "nginx", "chromium", "tsc", "cc")
     ("failing", "passes"),
     [
         ("", True),
+        ("venv", False),
+        ("site", False),
         ("lint", False),
         ("types", False),
         ("coverage", True),  # as what failed passes when it runs again

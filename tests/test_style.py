@@ -83,6 +83,13 @@ def test_names_of_tests_are_short() -> None:
     assert [name for name in names if len(name) > MAX_TEST_NAME] == []
 
 
+def test_a_thorough_test_names_a_shorter_one() -> None:
+    """`make test` has to guard what a test guards that it leaves out."""
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "tests").rglob("test_*.py")))
+    marks = re.findall(r"mark\.thorough\b(?:\(\"(\w+)\"\))?", text)
+    assert [name for name in marks if f"def {name}(" not in text] == []
+
+
 def defined_names(tree: ast.Module) -> set[str]:
     """Return the names of functions and of attributes of `self` that a test module defines."""
     functions = {
