@@ -16,6 +16,7 @@ from trio_ws.app.parameters.markers import (
     DependsMarker,
     Form,
     Header,
+    Marker,
     Path,
     Query,
     RefusedMarker,
@@ -68,7 +69,28 @@ def test_http_body_markers_accept_any_arguments_until_refused(marker: type) -> N
     assert made.name == marker.__name__
 
 
-def test_marker_with_mutable_default_may_be_metadata_in_union() -> None:
+class Unhashable:
+    """A dependency that is compared by its value."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Unhashable)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self) -> int:
+        return 1
+
+
+MUTABLE = {"query": Query([]), "header": Header([]), "cookie": Cookie([]), "depends": Depends(Unhashable())}
+
+
+@pytest.mark.parametrize("marker", MUTABLE.values(), ids=MUTABLE)
+def test_marker_of_mutable_value_may_be_metadata_in_union(marker: Marker) -> None:
     """`Annotated` hashes its metadata there."""
-    marker = Query([])
     assert get_args(Annotated[int, marker] | None) == (Annotated[int, marker], NoneType)
+
+
+def test_markers_are_compared_by_identity() -> None:
+    """Two alternatives of a union stay two, though their markers have the same values."""
+    for make in (Query, Header, Cookie, Path, Depends, WsBody, Body):
+        assert len({make(), make()}) == 2

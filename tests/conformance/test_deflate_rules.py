@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import random
+import zlib
+
 import pytest
 
 from trio_ws.conformance.deflate import (
     FULL_WINDOW,
+    TAIL,
+    MessageDeflate,
     Wish,
     answer,
     check_answer,
@@ -89,3 +94,22 @@ def test_extensions_against_the_grammar_are_found(header):
 )
 def test_the_suites_answer_is_within_the_offer(offered, wish, given):
     assert answer(parameters(offered), wish) == given
+
+
+def inflates(distance, before):
+    """Whether the suite inflates, with a window of 512 bytes, a repetition so far back behind so many bytes."""
+    data = bytes(random.Random(4).choices(range(100), k=distance + before))
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15, strategy=zlib.Z_FIXED)
+    payload = compressor.compress(data + data[before : before + 5]) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    inflater = MessageDeflate({"server_max_window_bits": "9"}, client=True)
+    try:
+        inflater.decompress(payload.removesuffix(TAIL))
+    except Finding:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("distance", "fits"), [(512, True), (512 + 16, False)])
+def test_a_distance_beyond_the_window_is_found(distance, fits):
+    """The window is exact up to what one call inflates, wherever in a call the repetition begins."""
+    assert {inflates(distance, before) for before in range(34)} == {fits}

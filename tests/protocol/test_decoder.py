@@ -295,7 +295,7 @@ class TestLimits:
         small.stream_next()
         first = masked(BINARY, b"x" * 60, fin=False)
         items = feed(small, first + encode_header(0x80, 41, MASKED))
-        assert items[0] == BytesMessage(b"x" * 60, frame_finished=False, message_finished=False)
+        assert items[0] == BytesMessage(b"x" * 60, message_finished=False)
         assert items[1].code == 1009
 
 
@@ -431,8 +431,8 @@ class TestStreaming:
         assert server.stream_next() is None
         frame = masked(BINARY, b"abcdef")
         assert feed(server, frame[:6]) == []
-        assert feed(server, frame[6:8]) == [BytesMessage(b"ab", frame_finished=False, message_finished=False)]
-        assert feed(server, frame[8:11]) == [BytesMessage(b"cde", frame_finished=False, message_finished=False)]
+        assert feed(server, frame[6:8]) == [BytesMessage(b"ab", message_finished=False)]
+        assert feed(server, frame[8:11]) == [BytesMessage(b"cde", message_finished=False)]
         assert feed(server, frame[11:]) == [BytesMessage(b"f")]
 
     def test_it_holds_for_one_message(self, server: Any) -> None:
@@ -445,7 +445,7 @@ class TestStreaming:
         server.stream_next()
         stream = masked(TEXT, b"a", fin=False) + masked(PING, b"") + masked(CONTINUATION, b"b")
         items = feed(server, stream + masked(TEXT, b"c"))
-        assert items[0] == TextMessage("a", frame_finished=False, message_finished=False)
+        assert items[0] == TextMessage("a", message_finished=False)
         assert items[1:] == [Ping(b""), TextMessage("b"), "c"]
 
     def test_only_the_last_chunk_may_be_empty(self, client: Any) -> None:
@@ -466,14 +466,14 @@ class TestStreaming:
     def test_what_is_gathered_already_is_the_first_chunk(self, server: Any) -> None:
         frame = masked(BINARY, b"abcdef")
         assert feed(server, frame[:-2]) == []
-        assert server.stream_next() == BytesMessage(b"abcd", frame_finished=False, message_finished=False)
+        assert server.stream_next() == BytesMessage(b"abcd", message_finished=False)
         assert server.stream_next() is None
         assert feed(server, frame[-2:] + frame) == [BytesMessage(b"ef"), b"abcdef"]
 
     def test_a_character_that_is_cut_waits_for_its_rest(self, server: Any) -> None:
         frame = masked(TEXT, "aä€".encode())
         assert feed(server, frame[:-1]) == []
-        assert server.stream_next() == TextMessage("aä", frame_finished=False, message_finished=False)
+        assert server.stream_next() == TextMessage("aä", message_finished=False)
         assert feed(server, frame[-1:]) == [TextMessage("€")]
 
     @pytest.mark.parametrize("opcode", [TEXT, BINARY])

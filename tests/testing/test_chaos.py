@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -29,6 +30,7 @@ from trio_ws.testing import (
     Throttle,
     cancel_everywhere,
 )
+from trio_ws.testing.chaos_network import SHOWN_STEPS
 from trio_ws.testing.chaos_steps import CHAOS_KINDS, drawn_steps
 from trio_ws.testing.memory_stream import BUFFER_BYTES, MemoryStream, memory_pair
 
@@ -282,7 +284,10 @@ async def test_a_long_schedule_is_shortened_in_its_description(autojump_clock: M
             raise ZeroDivisionError
     (note,) = failed.value.__notes__
     assert "ChaosNetwork(script=[...])" in note
-    assert "steps more" in note
+    more = re.search(r"after up to (\d+) steps more", note)
+    assert more is not None
+    assert note.count("Deliver(") == SHOWN_STEPS == 30
+    assert int(more[1]) == max(len(way) for way in (network.schedule[0].up, network.schedule[0].down)) - SHOWN_STEPS
     assert len(note) < 1000
 
 

@@ -37,4 +37,5 @@ def test_unix_socket_tells_what_is_unread():
 
 def test_without_a_socket_the_outbox_is_all_there_is():
     assert get_uptake(None, 5, 7) == ((7, 0), 5, True)
+    assert get_uptake(None, 1, 7) == ((7, 0), 1, True)
     assert get_uptake(None, 0, 7) == ((7, 0), 0, False)

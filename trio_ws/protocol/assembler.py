@@ -37,7 +37,7 @@ class BinaryAssembler:
     def take_chunk(self) -> tuple[BytesMessage | None, int]:
         """Remove the gathered data; return it, None for none, and its size in bytes."""
         data, size = self._take()
-        return BytesMessage(data, frame_finished=False, message_finished=False) if data else None, size
+        return BytesMessage(data, message_finished=False) if data else None, size
 
     def finish_chunk(self, part: bytes) -> tuple[BytesMessage, int]:
         """Do as `finish`, for a message that was handed out in chunks."""
@@ -97,7 +97,7 @@ class TextAssembler:
     def take_chunk(self) -> tuple[TextMessage | None, int]:
         """Hand out, and forget, the whole characters that are gathered, if any; with their size in bytes."""
         text, size = self._take()
-        return TextMessage(text, frame_finished=False, message_finished=False) if text else None, size
+        return TextMessage(text, message_finished=False) if text else None, size
 
     def finish_chunk(self, part: bytes) -> tuple[TextMessage, int]:
         """Do as `finish`, for a message that was handed out in chunks."""

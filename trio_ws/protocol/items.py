@@ -48,7 +48,6 @@ class CloseConnection:
 @attrs.frozen
 class _Part(Generic[_Data]):
     data: _Data
-    frame_finished: bool = True
     message_finished: bool = True
 
 
