@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -385,6 +386,7 @@ async def test_server_that_accepts_no_data_is_aborted_at_send_timeout(autojump_c
         start = trio.current_time()
         with pytest.raises(WebSocketDisconnect, match="1013"):
             await ws.send("y")
+        await ws.close()  # waits for nothing any more
         fate.append(trio.current_time() - start)
 
     limits = Limits(outbox_bytes=100)
@@ -695,6 +697,21 @@ async def test_client_leaving_before_the_answer_cancels_handler() -> None:
         call.leave(1006)
     assert reasons == ["client left before the answer"]
     assert call.sent == []
+
+
+async def test_client_leaving_after_a_denial_cancels_nothing(autojump_clock: MockClock) -> None:
+    """The handler has answered: what it does afterwards is not for the client."""
+    done = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.send_denial_response(SimpleNamespace(status_code=403, raw_headers=[], body=b"no"))
+        await trio.sleep(1)
+        done.append(trio.current_time())
+
+    async with calling(bridge_of(handler, auto_accept=False)) as call:
+        await call.next(2)
+        call.leave(1006)
+    assert done == [1]
 
 
 async def test_an_accept_after_the_client_has_left_is_a_disconnect() -> None:

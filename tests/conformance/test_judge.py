@@ -147,6 +147,25 @@ async def test_a_client_that_sends_its_next_request_has_refused(number, verdict,
     assert result.verdict == verdict, result.text
 
 
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [(200, "FAILED"), (299, "FAILED"), (300, "OK"), (400, "OK"), (499, "OK"), (500, "NON-STRICT"), (501, "OK")],
+)
+async def test_only_success_is_a_wrong_refusal(status, verdict, autojump_clock):
+    """Of a request without a key; 500 says that the server did not expect it."""
+    ours, theirs = trio.testing.memory_stream_pair()
+
+    async def answers() -> None:
+        await SuitePeer(theirs, client=False, pace=PACE, log=WireLog()).read_head()
+        await theirs.send_all(f"HTTP/1.1 {status} So\r\nContent-Length: 0\r\n\r\n".encode())
+        await theirs.send_eof()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answers)
+        result = await judge(BY_ID["20.2.16"], ours, client=True, pace=PACE, context=HandshakeContext())
+    assert result.verdict == verdict, result.text
+
+
 async def test_a_server_that_never_answers_runs_out_of_time(autojump_clock):
     ours, _theirs = trio.testing.memory_stream_pair()
     result = await judge(BY_ID["1.1.1"], ours, client=True, pace=PACE, context=HandshakeContext())

@@ -180,6 +180,15 @@ def test_what_is_dropped_is_framed_and_no_more(codec: Any, monkeypatch: pytest.M
     assert decoder.inflated == 0
 
 
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_what_is_gathered_is_dropped_at_once(codec: Any, opcode: int) -> None:
+    """The peer may leave the message unfinished for as long as it likes."""
+    decoder = codec.server()
+    decoder.decode(masked(opcode, b"x" * 300_000, fin=False), [], PLENTY, PLENTY)
+    decoder.discard()
+    assert decoder.stream_next() is None
+
+
 @pytest.mark.parametrize(
     ("wrong", "code"),
     [

@@ -248,6 +248,21 @@ async def test_push_of_another_kind_is_no_acknowledgement(autojump_clock) -> Non
     assert messages == [(b"c", b"d")]
 
 
+@pytest.mark.parametrize(("last", "commands"), [(1024, 1), (1025, 2), (100 * 1024, 2)])
+async def test_names_of_one_command_have_64_kib_at_most(last: int, commands: int) -> None:
+    stream = MemoryStream()
+    channels = Channels(Wire(stream, None, Parser(), 60), 60)
+    names = [b"%04d" % number * 256 for number in range(63)] + [b"x" * last]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(channels.listen, lambda *_: None)
+        nursery.start_soon(channels.subscribe, *names)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    sent = b"".join(stream.sent)
+    assert sent.count(b"SUBSCRIBE") == commands
+    assert all(name in sent for name in names)
+
+
 async def test_busy_wire_holds_nothing_that_is_parsed(autojump_clock) -> None:
     """Also if each read ends within a notification."""
     stream, parser, messages = MemoryStream(), Parser(), list[bytes]()
