@@ -59,7 +59,7 @@ async def test_members_of_all_rooms_are_rewritten_after_a_refusal(caplog: pytest
     tracker = PresenceTracker(Options(), "me")
     for room in ROOMS:
         tracker.enter(room, Presence("me-1", {}))
-    await internal(tracker, "_refresh_quiet")(RefusingRedis(REFRESH), ROOMS)
+    await internal(tracker, "_refresh_quiet")(RefusingRedis(REFRESH), ROOMS, 0)
     refused = [record.getMessage().split(" to Redis")[0] for record in caplog.records]
     assert refused == [f"cannot write the members of room {room!r}" for room in ROOMS]
     assert internal(tracker, "_to_rewrite") == {*ROOMS}
@@ -73,7 +73,7 @@ async def test_all_rooms_are_read_after_a_refused_poll() -> None:
     polled = [StreamState(room, local) for room in ROOMS]
     for stream in polled:
         stream.last_id = "1-1"
-    await internal(reader, "_poll_quiet")(RefusingRedis(MOVED), polled)
+    await internal(reader, "_poll_quiet")(RefusingRedis(MOVED), polled, 0)
     assert [*internal(reader, "_to_read")] == ROOMS
 
 

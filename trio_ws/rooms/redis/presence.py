@@ -192,7 +192,7 @@ class PresenceTracker:
             await self._refresh_quiet(client, quiet[start : start + _REFRESHED], start)
         self._counts.forget(len(quiet))
 
-    async def _refresh_quiet(self, client: Client, rooms: Sequence[str], place: int = 0) -> None:
+    async def _refresh_quiet(self, client: Client, rooms: Sequence[str], place: int) -> None:
         """Prolong the life of the members of rooms in which nothing has changed."""
         counts: Pairs = [part for room in rooms for part in (room, len(self._present.get(room, ())))]
         text = self._counts.encode(place, counts)

@@ -262,7 +262,7 @@ class StreamReader:
             await self._poll_quiet(client, quiet[start : start + _POLLED], start)
         self._ids.forget(len(quiet))
 
-    async def _poll_quiet(self, client: Client, streams: Sequence[StreamState], place: int = 0) -> None:
+    async def _poll_quiet(self, client: Client, streams: Sequence[StreamState], place: int) -> None:
         """Schedule those of the rooms that have entries to read, with one call for all."""
         ids = self._ids.encode(place, [part for each in streams for part in (each.room, each.last_id)])
         call = ScriptCall("", MOVED, (), (self._keys.before_tag, ids))
