@@ -20,6 +20,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
+from support import forked_program
 
 import trio_ws
 from tests.support.handlers import serve
@@ -95,9 +96,9 @@ def shop(tmp_path, monkeypatch):
 
 
 class Command:
-    """A running `trio-ws`, and what it writes to standard error."""
+    """A running `trio-ws`, and what it writes."""
 
-    def __init__(self, process: trio.Process) -> None:
+    def __init__(self, process: trio.Process | forked_program.ForkedProgram) -> None:
         self.process = process
         self.errors = b""
 
@@ -107,7 +108,7 @@ class Command:
             while (end := self.errors.find(b"\n", max(self.errors.find(text.encode()), 0))) < 0 or (
                 text.encode() not in self.errors
             ):
-                data = await self.process.stderr.receive_some()
+                data = await self.process.stdout.receive_some()
                 assert data, f"ended without {text!r}: {self.errors.decode()}"
                 self.errors += data
         written, self.errors = self.errors[: end + 1], self.errors[end + 1 :]
@@ -116,7 +117,7 @@ class Command:
     async def rest(self) -> str:
         """Wait for the end; return what was written until then."""
         with trio.fail_after(PATIENCE):
-            async for data in self.process.stderr:
+            async for data in self.process.stdout:
                 self.errors += data
             await self.process.wait()
         return self.errors.decode()
@@ -124,13 +125,7 @@ class Command:
 
 @asynccontextmanager
 async def command(*arguments: str, cwd: Path) -> AsyncGenerator[Command, None]:
-    process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "trio_ws", *arguments],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    process = await forked_program.begin(["trio-ws", *arguments], cwd, {**os.environ, "PYTHONPATH": str(ROOT)})
     try:
         yield Command(process)
     finally:
@@ -138,7 +133,7 @@ async def command(*arguments: str, cwd: Path) -> AsyncGenerator[Command, None]:
             process.terminate()
         with trio.CancelScope(shield=True):
             await process.wait()
-            await process.stderr.aclose()
+            await process.stdout.aclose()
 
 
 def url_in(line: str) -> str:

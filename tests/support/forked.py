@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
+import os
 from collections.abc import Callable
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
 
 import pytest
 
@@ -15,10 +17,7 @@ __all__ = ["Forked", "context", "fork"]
 
 PATIENCE = 60.0
 """Seconds that the end of a process may take on a busy machine."""
-PRELOADED = [
-    *("trio_ws", "trio_ws.app", "trio_ws.rooms.redis", "coredis"),
-    *("trio_ws.cli.main", "trio_ws.cli.run_server", "trio_ws.cli.terminal"),
-]
+TESTS = Path(__file__).parents[1]
 
 
 class Forked:
@@ -65,8 +64,10 @@ def fork(main: Callable[..., None], *arguments: object) -> Forked:
 def context() -> ForkServerContext:
     """Return what all are forked from, which the first call starts; coverage does not run in what is forked."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    context.set_forkserver_preload(["support.preloaded"])
     with pytest.MonkeyPatch.context() as environment:
+        # Some versions of Python forget the paths that they are given, and leave out what they cannot import.
+        environment.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parent)]))
         for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
             environment.delenv(name, raising=False)
         forkserver.ensure_running()

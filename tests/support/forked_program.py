@@ -10,6 +10,7 @@ import importlib
 import os
 import runpy
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -19,8 +20,9 @@ from pathlib import Path
 import trio
 
 from support.forked import context
+from support.forked_children import fork_interpreters, own_streams
 
-__all__ = ["ForkedProgram", "start"]
+__all__ = ["ForkedProgram", "begin", "start"]
 
 INPUT_BYTES = 4096
 """What a pipe takes at once on every system: the standard input is written before the program begins."""
@@ -50,8 +52,9 @@ class ForkedProgram:
         return self._process.exitcode
 
     def send_signal(self, number: int) -> None:
-        """Send a signal."""
-        os.kill(self.pid, number)
+        """Send a signal; one that has ended gets none."""
+        if self.returncode is None:
+            os.kill(self.pid, number)
 
     def terminate(self) -> None:
         """Send SIGTERM."""
@@ -87,6 +90,21 @@ def start(command: Sequence[str], folder: Path, environment: Mapping[str, str], 
         return ForkedProgram(process, trio.lowlevel.FdStream(os.dup(near.fileno())))
 
 
+async def begin(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> ForkedProgram | trio.Process:
+    """Start `trio-ws` or a file of Python; under coverage by an interpreter, whose processes are covered."""
+    if not {"COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"} & os.environ.keys():
+        return start(command, folder, environment)
+    program = ["-m", "trio_ws", *command[1:]] if command[0] == "trio-ws" else command
+    return await trio.lowlevel.open_process(
+        [sys.executable, *program],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
 def _run(output: Connection, command: list[str], folder: str, environment: dict[str, str], given: bytes) -> None:
     source, sink = os.pipe()
     os.write(sink, given)
@@ -95,11 +113,12 @@ def _run(output: Connection, command: list[str], folder: str, environment: dict[
     for descriptor in (source, sink):
         os.close(descriptor)
     output.close()
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w", buffering=1), open(2, "w", buffering=1)  # noqa: SIM115
+    own_streams()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
+    fork_interpreters(_execute)
     try:
         _execute(command)
     finally:  # as an interpreter ends: a forked process skips this

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
+from support import forked_program
 
 from trio_ws import Timeouts, WebSocket, open_websocket
 
@@ -46,36 +47,41 @@ class Fleet:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.output = ""
-        self.process: trio.Process
+        self.process: trio.Process | forked_program.ForkedProgram
         self.url = ""
 
-    async def start(
-        self, *options: str, where: tuple[str, ...] = ("--host", "127.0.0.1", "--port", "0"), **more
-    ) -> None:
+    async def start(self, *options: str, where: tuple[str, ...] = ("--host", "127.0.0.1", "--port", "0")) -> None:
         """Start it, and wait until it listens."""
-        await self.open(*options, *where, **more)
+        await self.open(*options, *where)
         self.url = (await self.said(r"listening on (ws:\S+)"))[1]
 
-    async def open(self, *options: str, through: Sequence[str] = (), **more) -> None:
-        """Start it, maybe by another program."""
-        await self.run([*through, sys.executable, "-m", "trio_ws", "run", "shop:app", *options], **more)
-
-    async def run(self, command: Sequence[str], **more) -> None:
-        """Start what starts it."""
+    async def open(self, *options: str, through: Sequence[str] = ()) -> None:
+        """Start it: by fork, or as a user does if that is by another program."""
+        if not through:
+            await self.run(["trio-ws", "run", "shop:app", *options])
+            return
         self.process = await trio.lowlevel.open_process(
-            command,
+            [*through, sys.executable, "-m", "trio_ws", "run", "shop:app", *options],
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            **more,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self._environment,
         )
+
+    async def run(self, command: Sequence[str]) -> None:
+        """Start what starts it, by fork."""
+        self.process = await forked_program.begin(command, self.folder, self._environment)
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(ROOT)}
 
     async def said(self, pattern: str) -> re.Match[str]:
         """Wait until something is written that matches."""
         while (found := re.search(pattern + r".*\n", self.output)) is None:
             with trio.fail_after(BOUND):
-                data = await self.process.stderr.receive_some()
+                data = await self.process.stdout.receive_some()
             assert data, f"ended without {pattern!r}: {self.output}"
             self.output += data.decode()
         return found
@@ -83,7 +89,7 @@ class Fleet:
     async def rest(self) -> int:
         """Wait until nobody can write any more, neither the supervisor nor a worker; return the exit status."""
         with trio.fail_after(BOUND):
-            async for data in self.process.stderr:
+            async for data in self.process.stdout:
                 self.output += data.decode()
             return await self.process.wait()
 
@@ -92,7 +98,7 @@ class Fleet:
         with trio.CancelScope(shield=True):
             self.process.send_signal(signal.SIGTERM)
             await self.rest()
-            await self.process.stderr.aclose()
+            await self.process.stdout.aclose()
 
     def rewrite(self, old: str, new: str) -> None:
         """Change the application."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import signal
-import sys
 from configparser import RawConfigParser
 
 import pytest
@@ -39,7 +38,7 @@ def test_each_option_is_one_of_the_command() -> None:
 async def test_its_program_starts_workers(fleet: Fleet) -> None:
     program = block("python").replace("chat:app", "shop:app").replace('"8000"', '"0"').replace('"4"', '"2"')
     fleet.folder.joinpath("serve.py").write_text(program)
-    await fleet.run([sys.executable, "serve.py"])
+    await fleet.run(["serve.py"])
     fleet.url = (await fleet.said(r"listening on (ws://127\.\S+)"))[1]
     await eventually(fleet, lambda each: each.number == 2)
     fleet.process.send_signal(signal.SIGTERM)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -90,7 +89,7 @@ class Comers:
 
 async def test_killed_or_hung_worker_is_replaced_without_side_effects(fleet: Fleet) -> None:
     """A worker that is killed or hangs is replaced and others see nothing of it."""
-    await fleet.start("--workers", "2", "--worker-timeout", "3")
+    await fleet.start("--workers", "2", "--worker-timeout", "2")
     async with AsyncExitStack() as stack:
         guests = await guests_of(fleet, stack, 2)
         os.kill(guests[2].pid, signal.SIGKILL)
@@ -100,20 +99,31 @@ async def test_killed_or_hung_worker_is_replaced_without_side_effects(fleet: Fle
         assert another.pid != guests[2].pid
         assert await guests[1].serves()
         await guests[1].ws.send("hang")
-        await fleet.said(rf"worker 1 \(pid {guests[1].pid}\) is killed: it has not reported for 3 s")
+        await fleet.said(rf"worker 1 \(pid {guests[1].pid}\) is killed: it has not reported for 2 s")
         await fleet.said("in sleep_for_ever")
         assert await guests[1].code() == 1006
         async with guest(fleet) as someone:
             assert await someone.serves()
 
 
+GIVEN = """
+import socket
+from trio_ws.cli.main import main
+
+listener = socket.create_server(("127.0.0.1", 0))
+print("given", listener.getsockname()[1])
+main(["run", "shop:app", "--workers", "2", "--fd", str(listener.fileno())])
+"""
+
+
 async def test_workers_end_gracefully_when_their_supervisor_is_killed(fleet: Fleet) -> None:
     """Their socket comes from who starts it."""
+    fleet.folder.joinpath("given.py").write_text(GIVEN)
+    await fleet.run(["given.py"])
     async with AsyncExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        descriptor = listener.fileno()
-        await fleet.start("--workers", "2", where=("--fd", str(descriptor)), pass_fds=[descriptor])
-        assert fleet.url == f"ws://127.0.0.1:{listener.getsockname()[1]}"
+        port = (await fleet.said(r"given (\d+)"))[1]
+        fleet.url = (await fleet.said(r"listening on (ws:\S+)"))[1]
+        assert fleet.url == f"ws://127.0.0.1:{port}"
         guests = await guests_of(fleet, stack, 2)
         assert await guests[1].serves()
         fleet.process.kill()
