@@ -295,6 +295,19 @@ class CountingBuffer(bytearray):
         return super().find(wanted, start)
 
 
+@pytest.mark.parametrize("first", [b"GET / HTTP/1.1\r\n", b"\r\nGET / HTTP/1.1\r\n"])
+def test_only_the_first_line_has_to_be_plausible(first):
+    """What comes after it is held to the rules of headers."""
+    seen = []
+    splitter = HeadParser(lambda beginning: seen.append(beginning) or True, Limits())
+    for at in range(len(first)):
+        assert splitter.feed(first[at : at + 1]) is None
+    assert seen == [first[:size] for size in range(1, len(first) + 1)]
+    assert splitter.feed(b"X: 1\r\n") is None
+    assert splitter.feed(b"\r\n") == first.lstrip() + b"X: 1\r\n\r\n"
+    assert len(seen) == len(first)
+
+
 def test_a_head_that_comes_byte_by_byte_is_searched_once():
     splitter = HeadParser(lambda beginning: True, Limits())
     buffer = CountingBuffer()

@@ -7,6 +7,7 @@ import ssl
 from contextlib import ExitStack
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from support.internals import internal
@@ -26,6 +27,17 @@ BRIEF = Timeouts(ping_interval=None, send_timeout=None, close_timeout=0.1)
 
 async def stamp_later(identifier: str, message: str | bytes) -> str:
     return f"{identifier} {message!s}"
+
+
+def test_room_without_options_keeps_no_messages() -> None:
+    assert attrs.asdict(App().room("r").options) == {
+        "history": 0,
+        "history_ttl": None,
+        "resume": 0,
+        "stamp": None,
+        "policy": "disconnect",
+        "backlog": 1024 * 1024,
+    }
 
 
 @pytest.mark.parametrize(

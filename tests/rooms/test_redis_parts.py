@@ -96,6 +96,48 @@ def test_news_are_delivered_only_to_a_stream_that_is_ready(lacking: str) -> None
     assert heard == (["said"] if lacking == "nothing" else [])
 
 
+def entry_of(number: int, epoch: str, before: int) -> StreamEntry:
+    identifier = f"{number}-1"
+    return StreamEntry(
+        identifier,
+        PreparedMessage(identifier),
+        frozenset(),
+        epoch=epoch,
+        sequence=number - before,
+        publisher="other",
+        number=number,
+    )
+
+
+@pytest.mark.parametrize(
+    ("read", "news", "delivered"),
+    [
+        pytest.param("1-a", ("1-1", "1-a", 2), ["2-1"], id="the next of the epoch"),
+        pytest.param("1-a", ("1-1", "2-b", 2), None, id="the next of another epoch"),
+        pytest.param("1-a", (BEGINNING, "1-a", 1, 2), ["2-1"], id="the last and the next"),
+        pytest.param("1-a", (BEGINNING, "1-a", 1), [], id="the last alone"),
+        pytest.param("1-a", (BEGINNING, "2-b", 1, 2), None, id="the last of another epoch"),
+        pytest.param("1-a", ("2-1", "1-a", 3), None, id="a later one"),
+        pytest.param("", ("1-1", "2-b", 2), ["2-1"], id="the next while the epoch is unknown"),
+        pytest.param("", (BEGINNING, "2-b", 1, 2), None, id="the last while the epoch is unknown"),
+    ],
+)
+def test_news_are_delivered_if_they_follow_what_was_read(
+    read: str, news: tuple[Any, ...], delivered: list[str] | None
+) -> None:
+    """None stands for a stream that has to be read. Without an epoch the last entry is another program's."""
+    local = LocalDelivery(Options(), "me", {})
+    stream, heard, gaps = StreamState("r", local), list[str | bytes](), list[int | None]()
+    subscription = StreamSubscription(stream, local, lambda entry: heard.append(entry.message.data), gaps.append, 0)
+    stream.subscriptions.append(subscription)
+    others = int(not read)
+    stream.begin([entry_of(1, read, others)] if read else [], "1-1")
+    subscription.begin([])
+    before, epoch, *numbers = news
+    found = stream.deliver_news(News(before, [entry_of(each, epoch, others) for each in numbers]))
+    assert (found, heard, gaps) == (delivered is not None, delivered or [], [])
+
+
 def test_info_is_written_only_if_others_can_read_it() -> None:
     """The level of the info itself does not count."""
     tracker = PresenceTracker(Options(), "me")
