@@ -470,6 +470,28 @@ async def test_concurrent_callbacks_answer_in_message_order(
 
 
 @pytest.mark.parametrize("concurrency", [1, 2])
+async def test_callbacks_at_work_are_counted_exactly(concurrency: int, autojump_clock: trio.testing.MockClock) -> None:
+    """The count decides which time a handler has after its peer left: also behind an invalid message."""
+    counts: list[int] = []
+    app = App()
+
+    @app.listener("/a", concurrency=concurrency)
+    async def work(seconds: float, ws: WebSocket) -> float:
+        await trio.sleep(seconds)
+        counts.append(ws.context.open_channel().callbacks)
+        return seconds
+
+    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+        for message in ["1.0", '"none"', "1.0", "1.0"]:
+            await ws.send(message)
+            await ws.receive()
+        await ws.send("1.0")
+        await ws.send("2.0")
+        assert [await ws.receive_json(), await ws.receive_json()] == [1.0, 2.0]
+    assert counts == [1, 1, 1, concurrency, 1]
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
 async def test_another_connections_disconnect_is_an_error(
     concurrency: int, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
 ) -> None:

@@ -164,6 +164,25 @@ async def test_a_reset_ends_both_directions_of_both_ends(direction: str) -> None
             await call()
 
 
+@pytest.mark.parametrize("end", ["closed", "reset"])
+@pytest.mark.parametrize("direction", ["up", "down"])
+async def test_a_stream_that_has_ended_takes_no_more_steps(end: str, direction: str, autojump_clock: MockClock) -> None:
+    """Not even the time of one: the schedule has what the connection has lived through."""
+    steps = [Deliver(1, after=0.5), Deliver(1, after=0.5)]
+    other = "down" if direction == "up" else "up"
+    stream, peer = bad(**{direction: steps, other: [Reset()]})
+    if end == "closed":
+        await stream.aclose()
+    else:
+        with pytest.raises(trio.BrokenResourceError):
+            await (stream.send_all(b"x") if other == "up" else stream.receive_some())
+    taken, began = stream.schedule, trio.current_time()
+    with pytest.raises(trio.ClosedResourceError if end == "closed" else trio.BrokenResourceError):
+        await (stream.send_all(b"x") if direction == "up" else stream.receive_some())
+    assert (stream.schedule, trio.current_time()) == (taken, began)
+    await peer.aclose()
+
+
 async def test_a_reset_wakes_who_waits_in_the_other_direction(autojump_clock: MockClock) -> None:
     stream, _ = bad(up=[Reset(after=1)])
     async with trio.open_nursery() as nursery:
