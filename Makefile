@@ -25,8 +25,9 @@ ACROSS := benchmarks conformance contracts deploy documented examples hostile in
 # What another interpreter makes no difference to: other programs, the documentation, published cases, attacks.
 SAME := benchmarks compat conformance deploy documented examples hostile interop
 NAMED = $(filter tests%,$(ARGS))
-# Coverage has the thorough tests, too: .ci/run runs it.
+# Coverage has the thorough tests, too, and twice as many examples of each property: .ci/run runs it.
 THOROUGH := -m 'not soak and not repetition'
+coverage: export TRIO_WS_MAX_EXAMPLES ?= 20
 SPEEDUPS := trio_ws/protocol/_speedups.c
 CORE := $(wildcard trio_ws/native/*.c)
 COMPILED := $(SPEEDUPS) $(CORE) $(wildcard trio_ws/native/*.h)
@@ -134,7 +135,7 @@ newer: ## the tests of `make another` on the newest Pythons; in a Debian root wh
 		else WORKERS=$(WORKERS) tools/root.sh $$version $(ARGS) || exit; fi; \
 	done
 
-properties: $(INSTALLED) ## the property tests with ten times as many examples as in `make test`
+properties: $(INSTALLED) ## the property tests with twenty times as many examples as in `make test`
 	TRIO_WS_MAX_EXAMPLES=200 $(RUN) -m pytest $(PARALLEL) -m 'hypothesis and not soak and not repetition' $(ARGS)
 
 watch: $(INSTALLED) ## run `make quick` after each change of a file; ARGS as there, Ctrl-C ends it

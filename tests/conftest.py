@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from support import measured, reports, services
+from support import garbage, measured, reports, services
 from support.differences import mark_differences
 from support.machine import cores
 from support.neighbours import pytest_runtest_makereport, pytest_runtest_protocol, pytest_runtest_teardown
@@ -32,7 +32,7 @@ __all__ = [
 settings.register_profile(
     "trio_ws",
     deadline=None,
-    max_examples=int(os.environ.get("TRIO_WS_MAX_EXAMPLES", "20")),
+    max_examples=int(os.environ.get("TRIO_WS_MAX_EXAMPLES", "10")),
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("trio_ws")
@@ -44,6 +44,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register hooks that have the name of others."""
+    config.pluginmanager.register(garbage)
     config.pluginmanager.register(measured)
     config.pluginmanager.register(reports)
 
@@ -74,17 +75,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection() -> Generator[None, Any, Any]:
     """Collect tests without garbage collections: there is hardly any, and looking for it is a third of the time.
 
-    What was collected is left out of those that the tests make.
+    What was collected is left out of those that the tests make, and so is the little garbage.
     """
-    gc.disable()
-    try:
+    with garbage.without_collections():
         result = yield
-        gc.collect()
         if hasattr(gc, "freeze"):  # PyPy has none
             gc.freeze()
         return result
-    finally:
-        gc.enable()
 
 
 def pytest_sessionfinish() -> None:

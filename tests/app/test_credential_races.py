@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trio_ws import App, Credentials, Timeouts, WebSocket, WebSocketDisconnect
@@ -42,7 +42,7 @@ class Model:
         if self.end is not None:
             return
         if step in ("renew", "expires_at"):
-            self.deadline = self.now + value
+            self.deadline = self.now + max(value, 0)
         elif step == "never":
             self.deadline = float("inf")
         elif step == "revoke":
@@ -53,10 +53,11 @@ class Model:
 
     def look(self) -> None:
         if self.end is None and self.now >= self.deadline:
-            self.end = (max(self.deadline, 0.0) if self.deadline > 0 else self.now, 4401)
+            self.end = (self.deadline, 4401)
 
 
 @pytest.mark.slow
+@example([("wait", 63), ("renew", -5)])
 @given(st.lists(STEPS, max_size=12))
 @virtual_time
 async def test_connection_ends_when_its_credentials_say(steps: list[tuple[str, float]]) -> None:

@@ -7,6 +7,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from support.garbage import without_collections
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
 import house
@@ -52,7 +54,8 @@ _MARKUP = re.compile(r"(?m)^[\s>]*(?:[-*+]|\d+\.|#+)?\s+|[*_\[\]]")
 @cache
 def modules_of(folder: Path) -> list[Module]:
     """Read all modules below a package's folder, once in each process."""
-    return house.modules_of(folder)
+    with without_collections():
+        return house.modules_of(folder)
 
 
 def sentences_of(page: str) -> list[str]:

@@ -50,6 +50,7 @@ logger: Final = logging.getLogger("trio_ws")
 DEFAULT_TIMEOUT: Final = 5.0
 """Seconds that each wait of a test may take by default."""
 POLL_SECONDS: Final = 0.005
+LONGEST_POLL_SECONDS: Final = 0.1
 """Seconds between two checks whether the connections of a test have ended."""
 
 
@@ -199,9 +200,11 @@ class TestClient:
 
     async def _find_leaks(self, server: Server) -> None:
         """Wait until all connections have ended, or record a `LeakedTask`."""
+        pause = POLL_SECONDS
         with trio.move_on_after(self._timeout):
-            while server.statistics().connections:  # noqa: ASYNC110 - an event would be for tests only
-                await trio.sleep(POLL_SECONDS)
+            while server.statistics().connections:  # an event would be for tests only
+                await trio.sleep(pause)
+                pause = min(2 * pause, LONGEST_POLL_SECONDS)
             return
         leaked = LeakedTask(
             f"still running {self._timeout:g} seconds after the end of the test: {'; '.join(self._recorder.running())}"
