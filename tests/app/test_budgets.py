@@ -10,6 +10,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from support.endings import code_of, end_of
 
 from tests.documented.ways import Way
 from trio_ws import (
@@ -258,9 +259,8 @@ async def test_message_beyond_a_budget_ends_the_connection(kind: str, code: int)
         for text in ("a", "b", "c", "d"):
             await ws.send(text)
         assert [await ws.receive() for _ in range(2)] == ["a", "b"]
-        with pytest.raises(WebSocketDisconnect) as end:
-            await ws.receive()
-        assert (end.value.code, end.value.reason) == (code, "too many messages")
+        end = await end_of(ws)
+        assert (end.code, end.reason) == (code, "too many messages")
         assert app.server.statistics().over_budget == {"close": 1}
 
 
@@ -299,9 +299,7 @@ async def test_message_received_as_a_stream_may_end_the_connection() -> None:
         await ws.send("0")
         await ws.send("1")
         assert await ws.receive() == "0"
-        with pytest.raises(WebSocketDisconnect) as end:
-            await ws.receive()
-        assert end.value.code == 1008
+        assert await code_of(ws) == 1008
 
 
 @pytest.fixture(params=["poller", "stream", "memory", "http1", "http2"])
@@ -329,9 +327,7 @@ async def test_budgets_hold_on_every_transport(way: Way) -> None:
             assert [await ws.receive() for _ in range(2)] == ["d", "e"]
         async with visitor.connect("/echo") as ws:
             await ws.send("f")
-            with pytest.raises(WebSocketDisconnect) as end:
-                await ws.receive()
-            assert end.value.code == 4429
+            assert await code_of(ws) == 4429
         assert visitor.server.statistics().over_budget == {"reply": 1, "close": 1}
 
 
@@ -563,9 +559,7 @@ async def test_shared_budget_ends_a_connection_with_its_code(autojump_clock) -> 
     app = sharing(backplane, "close")
     async with app.test_client() as client, client.websocket_connect("/view") as ws:
         await ws.send("x")
-        with pytest.raises(WebSocketDisconnect) as end:
-            await ws.receive()
-        assert end.value.code == 1008
+        assert await code_of(ws) == 1008
 
 
 async def test_message_held_by_a_cancelled_receive_can_be_streamed(autojump_clock) -> None:

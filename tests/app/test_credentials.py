@@ -11,6 +11,7 @@ from uuid import UUID
 import attrs
 import pytest
 import trio
+from support.endings import code_of, refusal_of
 from support.internals import internal
 from trio.testing import memory_stream_pair
 
@@ -56,13 +57,6 @@ def echoing(**of_guard: Any) -> App:
             await ws.send(message)
 
     return app
-
-
-async def code_of(ws: WebSocket) -> int:
-    """Return the close code of a connection that the server ends without another message."""
-    with pytest.raises(WebSocketDisconnect) as end:
-        pytest.fail(f"a message: {await ws.receive()!r}")
-    return int(end.value.code)
 
 
 # --- times -------------------------------------------------------------------------------------------------------
@@ -228,16 +222,13 @@ async def test_past_time_closes_at_once(late: float) -> None:
     assert noted == [False]
 
 
-async def refusal_of(app: App) -> ConnectionRejected:
+async def refused_by(app: App) -> ConnectionRejected:
     async with app.test_client(timeout=LONG) as client:
-        with pytest.raises(ConnectionRejected) as refused:
-            async with client.websocket_connect("/a"):
-                pass
-    return refused.value
+        return await refusal_of(client, "/a")
 
 
 async def test_past_time_in_a_guard_refuses_with_401() -> None:
-    refused = await refusal_of(echoing(expires_at=in_seconds(-1)))
+    refused = await refused_by(echoing(expires_at=in_seconds(-1)))
     assert refused.status == 401
     assert refused.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
     assert refused.body == b"credentials expired\n"
@@ -253,7 +244,7 @@ async def test_past_time_of_a_dependency_refuses_with_401() -> None:
     @app.websocket("/a")
     async def view(ws: WebSocket, who: Annotated[str, Depends(user)]) -> None: ...
 
-    assert (await refusal_of(app)).status == 401
+    assert (await refused_by(app)).status == 401
 
 
 async def test_expiry_during_the_handshake_refuses_with_401(autojump_clock: Any) -> None:
@@ -269,7 +260,7 @@ async def test_expiry_during_the_handshake_refuses_with_401(autojump_clock: Any)
     @app.websocket("/a", guards=[guard])
     async def view(ws: WebSocket, it: Annotated[str, Depends(slow)]) -> None: ...
 
-    assert (await refusal_of(app)).status == 401
+    assert (await refused_by(app)).status == 401
 
 
 async def test_server_without_an_app_has_expiry(autojump_clock: Any) -> None:

@@ -20,17 +20,16 @@ import attrs
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.dataclasses import dataclass as pydantic_dataclass
+from support.endings import code_of, refusal_of
 
 from trio_ws import (
     App,
     BlockingWebSocket,
-    ConnectionRejected,
     NotFound,
     Ok,
     RegistrationError,
     Sessions,
     WebSocket,
-    WebSocketDisconnect,
 )
 from trio_ws.connection.encoders import encoder_from
 from trio_ws.connection.serialization import MAX_DEPTH, to_json
@@ -313,9 +312,7 @@ async def test_error_of_the_function_ends_its_own_caller_only() -> None:
             assert await ws.receive() == "goes on"
         async with client.websocket_connect("/reply") as ws:
             await ws.send_json(1)
-            with pytest.raises(WebSocketDisconnect) as end:
-                await ws.receive()
-            assert end.value.code == 1011
+            assert await code_of(ws) == 1011
 
 
 def test_included_app_has_the_encoder_of_its_host() -> None:
@@ -357,9 +354,7 @@ async def test_model_of_a_session_changed_after_the_answer_is_an_error() -> None
         ws.session["user"].held = 2
 
     async with app.test_client(raise_server_errors=False) as client, client.websocket_connect("/write") as ws:
-        with pytest.raises(WebSocketDisconnect) as end:
-            await ws.receive()
-        assert end.value.code == 1011
+        assert await code_of(ws) == 1011
 
 
 async def test_page_of_a_model_is_json() -> None:
@@ -397,10 +392,8 @@ async def test_refusal_is_encoded_by_the_option() -> None:
     async def view(ws: WebSocket) -> None: ...
 
     async with app.test_client() as client:
-        with pytest.raises(ConnectionRejected) as refused:
-            async with client.websocket_connect("/"):
-                pass
-    assert (refused.value.status, refused.value.body) == (404, b'{"encoded":"here"}')
+        refused = await refusal_of(client, "/")
+    assert (refused.status, refused.body) == (404, b'{"encoded":"here"}')
 
 
 def test_struct_of_msgspec_is_an_object_for_every_encoder() -> None:

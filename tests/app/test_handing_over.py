@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import attrs
 import pytest
 import trio
+from support.endings import refusal_of, status_of
 
 from trio_ws import (
     App,
     BlockingWebSocket,
-    ConnectionRejected,
     Controller,
     Depends,
     Header,
@@ -88,10 +88,7 @@ async def test_a_guards_value_is_the_handlers_in_one_evaluation(place: str) -> N
     async with app.test_client() as client:
         async with client.websocket_connect("/c/a", headers=ADA):
             pass
-        with pytest.raises(ConnectionRejected) as refused:
-            async with client.websocket_connect("/c/a"):
-                pass
-    assert refused.value.status == 401
+        assert await status_of(client, "/c/a") == 401
     assert notes == ["asked", User("Ada"), "asked"]
 
 
@@ -129,10 +126,7 @@ async def test_a_guard_after_its_own_dependency_is_not_asked_again() -> None:
     async def view(ws: WebSocket) -> None: ...
 
     async with app.test_client() as client:
-        with pytest.raises(ConnectionRejected) as refused:
-            async with client.websocket_connect("/a"):
-                pass
-    assert (refused.value.status, calls) == (403, [1])
+        assert (await status_of(client, "/a"), calls) == (403, [1])
 
 
 async def test_a_class_of_guards_hands_over_its_instance() -> None:
@@ -187,10 +181,7 @@ async def test_a_guards_value_refuses_only_if_it_is_false(value: Any, status: in
         if status == 101:
             async with client.websocket_connect("/a"):
                 return
-        with pytest.raises(ConnectionRejected) as refused:
-            async with client.websocket_connect("/a"):
-                pass
-    assert refused.value.status == status
+        assert await status_of(client, "/a") == status
 
 
 async def test_overrides_replace_a_guard_that_is_a_dependency() -> None:
@@ -273,9 +264,7 @@ async def test_values_that_are_not_left_are_the_connections() -> None:
     async with app.test_client() as client:
         async with client.websocket_connect("/a", headers=ADA):
             assert notes == ["asked"]
-        with pytest.raises(ConnectionRejected):
-            async with client.websocket_connect("/a"):
-                pass
+        await refusal_of(client, "/a")
     assert notes == ["asked", "open 1", "Ada with db 1", "left 1", "asked"]
 
 
@@ -461,10 +450,7 @@ async def test_a_controller_that_cannot_be_entered_refuses() -> None:
         async def view(self, ws: WebSocket) -> None: ...
 
     async with app.test_client() as client:
-        with pytest.raises(ConnectionRejected) as refused:
-            async with client.websocket_connect("/c/a"):
-                pass
-    assert refused.value.status == 503
+        assert await status_of(client, "/c/a") == 503
 
 
 async def test_a_controller_is_left_before_what_it_was_made_of() -> None:

@@ -13,8 +13,9 @@ from uuid import UUID
 import attrs
 import pytest
 from pydantic import BaseModel, Field, Json, SecretStr, field_serializer
+from support.endings import code_of, refusal_of, status_of
 
-from trio_ws import App, BlockingWebSocket, ConnectionRejected, Ok, Sessions, WebSocket, WebSocketDisconnect
+from trio_ws import App, BlockingWebSocket, Ok, Sessions, WebSocket
 from trio_ws.app.replies import NotAReply, encode_reply
 from trio_ws.connection.serialization import MAX_DEPTH
 
@@ -115,9 +116,7 @@ async def test_a_model_that_holds_what_was_taken_in_can_be_sent(text: str) -> No
 async def test_what_is_refused_closes_a_view_with_1007(path: str, text: str) -> None:
     async with senders().test_client() as client, client.websocket_connect(path) as ws:
         await ws.send_text(text)
-        with pytest.raises(WebSocketDisconnect) as caught:
-            await ws.receive()
-    assert caught.value.code == 1007
+        assert await code_of(ws) == 1007
 
 
 @refused
@@ -167,10 +166,7 @@ async def test_a_float_that_json_lacks_is_a_400(text: str) -> None:
 
     async with app.test_client() as client:
         for target in (f"/query?x={text}", f"/many?x=1&x={text}", f"/path/{text}"):
-            with pytest.raises(ConnectionRejected) as caught:
-                async with client.websocket_connect(target):
-                    pass
-            assert caught.value.status == 400
+            assert await status_of(client, target) == 400
         for target, value in (("/number", text), ("/numbers", {"a": [1.5, text]})):
             async with client.websocket_connect(target) as ws:
                 await ws.send_json(value)
@@ -205,10 +201,8 @@ async def test_json_in_a_text_is_bounded_as_messages_are(text: str) -> None:
 
     async with app.test_client() as client:
         if len(text) < 6000:
-            with pytest.raises(ConnectionRejected) as caught:
-                async with client.websocket_connect(f"/query?x={quote(text)}"):
-                    pass
-            assert (caught.value.status, json.loads(caught.value.body)["errorList"][0]["type"]) == (400, "json_invalid")
+            caught = await refusal_of(client, f"/query?x={quote(text)}")
+            assert (caught.status, json.loads(caught.body)["errorList"][0]["type"]) == (400, "json_invalid")
         for path, value in (("/body", text), ("/bodies", [text])):
             async with client.websocket_connect(path) as ws:
                 await ws.send_json(value)
@@ -230,10 +224,8 @@ async def test_a_session_holds_what_was_taken_in(text: str) -> None:
         await ws.send_json(ws.session["said"])
 
     async with app.test_client() as client:
-        with pytest.raises(ConnectionRejected) as caught:
-            async with client.websocket_connect("/write"):
-                pass
-        jar = SimpleCookie(dict(caught.value.headers)["set-cookie"])
+        caught = await refusal_of(client, "/write")
+        jar = SimpleCookie(dict(caught.headers)["set-cookie"])
         async with client.websocket_connect("/read", cookies={"session": jar["session"].value}) as ws:
             assert json.loads(await ws.receive_text()) == value
 
@@ -247,10 +239,7 @@ async def test_a_session_refuses_what_json_does_not_have() -> None:
         await ws.accept()
 
     async with app.test_client(raise_server_errors=False) as client:
-        with pytest.raises(ConnectionRejected) as caught:
-            async with client.websocket_connect("/write"):
-                pass
-    assert caught.value.status == 500
+        assert await status_of(client, "/write") == 500
 
 
 @pytest.mark.parametrize("text", [r'{"\ud83d":1}', '"grüße"'], ids=ascii)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import pytest
 import trio
 from pydantic import BaseModel
+from support.endings import code_of
 
 from tests.documented.ways import Way
 from trio_ws import (
@@ -21,7 +22,6 @@ from trio_ws import (
     Instrument,
     Unauthorized,
     WebSocket,
-    WebSocketDisconnect,
     WebSocketException,
 )
 from trio_ws.app import RegistrationError
@@ -38,12 +38,6 @@ def in_seconds(seconds: float) -> float:
 class Auth(BaseModel):
     type: Literal["auth"]
     token: str
-
-
-async def code_of(ws: WebSocket) -> int:
-    with pytest.raises(WebSocketDisconnect) as end:
-        pytest.fail(f"a message: {await ws.receive()!r}")
-    return int(end.value.code)
 
 
 def renewable(**options: Any) -> App:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 import trio
+from support.endings import code_of, status_of
 from support.internals import internal
 
 from tests.documented.ways import Way
@@ -29,12 +30,6 @@ from trio_ws.connection.channel import Channel, PendingHandshake
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms.topics import REVOCATIONS
 from trio_ws.testing import TestClient
-
-
-async def code_of(ws: WebSocket) -> int:
-    with pytest.raises(WebSocketDisconnect) as end:
-        pytest.fail(f"a message: {await ws.receive()!r}")
-    return int(end.value.code)
 
 
 def serving(backplane: MemoryBackplane | None = None, **of_credentials: Any) -> App:
@@ -127,13 +122,6 @@ async def test_credentials_issued_later_are_not_concerned(age: float | None, sta
 # --- while the handshake is on its way ----------------------------------------------------------------------------
 
 
-async def refused(client: TestClient, path: str = "/a") -> int:
-    with pytest.raises(ConnectionRejected) as rejected:
-        async with client.websocket_connect(path):
-            pass
-    return rejected.value.status
-
-
 @pytest.mark.parametrize("when", ["guard", "dependency", "accept"])
 @pytest.mark.parametrize("gap", [False, True])
 async def test_revocation_during_the_handshake_refuses_it(when: str, gap: bool) -> None:
@@ -163,7 +151,7 @@ async def test_revocation_during_the_handshake_refuses_it(when: str, gap: bool) 
         pytest.fail("accepted")
 
     async with app.test_client() as client:
-        assert await refused(client) == (503 if gap else 401)
+        assert await status_of(client, "/a") == (503 if gap else 401)
     assert len(app.connections.revocations) == 0
 
 
@@ -446,7 +434,7 @@ async def test_nothing_is_kept_of_users_that_have_gone(way: str) -> None:
 
     async with app.test_client(raise_server_errors=False) as client:
         if way == "refused":
-            assert await refused(client) == 403
+            assert await status_of(client, "/a") == 403
         else:
             async with client.websocket_connect("/a") as ws:
                 await code_of(ws)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import trio
+from support.endings import refusal_of, status_of
 
 from trio_ws import (
     App,
-    ConnectionRejected,
     Depends,
     InvalidMessage,
     Reject,
@@ -44,21 +44,16 @@ async def test_unconvertible_values_are_a_400_with_all_problems() -> None:
     async def view(ws: WebSocket, count: int, ratio: float = 1.0) -> None: ...
 
     async with app.test_client() as client:
-        with pytest.raises(ConnectionRejected) as caught:
-            async with client.websocket_connect("/n?ratio=much"):
-                pass
-    assert caught.value.status == 400
-    assert b'"loc":["query","count"],"type":"missing"' in caught.value.body
-    assert b'"loc":["query","ratio"],"type":"float_parsing"' in caught.value.body
+        caught = await refusal_of(client, "/n?ratio=much")
+    assert caught.status == 400
+    assert b'"loc":["query","count"],"type":"missing"' in caught.body
+    assert b'"loc":["query","ratio"],"type":"float_parsing"' in caught.body
 
 
 @pytest.mark.parametrize(("options", "status"), [({}, 403), ({"not_found_status": 404}, 404)])
 async def test_an_unknown_path_is_rejected(options: dict[str, int], status: int) -> None:
     async with App(**options).test_client() as client:
-        with pytest.raises(ConnectionRejected) as caught:
-            async with client.websocket_connect("/nowhere"):
-                pass
-    assert caught.value.status == status
+        assert await status_of(client, "/nowhere") == status
 
 
 async def test_a_trailing_slash_makes_another_path_for_an_upgrade() -> None:
@@ -68,9 +63,7 @@ async def test_a_trailing_slash_makes_another_path_for_an_upgrade() -> None:
     async def view(ws: WebSocket) -> None: ...
 
     async with app.test_client() as client:
-        with pytest.raises(ConnectionRejected):
-            async with client.websocket_connect("/a/"):
-                pass
+        await refusal_of(client, "/a/")
 
 
 async def test_routers_nest_with_prefixes_and_guards_from_outside_in() -> None:
@@ -202,10 +195,8 @@ async def test_dependencies_run_after_the_guards_and_before_the_answer() -> None
     async with app.test_client() as client:
         for path in ("/a", "/b"):
             events.clear()
-            with pytest.raises(ConnectionRejected) as caught:
-                async with client.websocket_connect(f"{path}?name=Mallory"):
-                    pass
-            assert (caught.value.status, caught.value.body) == (401, b"not you")
+            caught = await refusal_of(client, f"{path}?name=Mallory")
+            assert (caught.status, caught.body) == (401, b"not you")
             assert events == ["guard", False, "left"]
         events.clear()
         async with client.websocket_connect("/a?name=Ada"):
@@ -331,10 +322,7 @@ async def test_plain_function_accepts_rejects_closes_and_gets_the_end() -> None:
         ws.ensure_closed()
 
     async with app.test_client() as client:
-        with pytest.raises(ConnectionRejected) as caught:
-            async with client.websocket_connect("/ws?reject=1"):
-                pass
-        assert caught.value.status == 401
+        assert await status_of(client, "/ws?reject=1") == 401
         async with client.websocket_connect("/ws") as ws:
             assert await ws.receive() == "in"
             await ws.send("x")
@@ -389,10 +377,7 @@ async def test_all_texts_are_converted_before_any_guard_is_asked() -> None:
 
     async with app.test_client() as client:
         for query, status in (("token=x", 400), ("token=1", 403)):
-            with pytest.raises(ConnectionRejected) as caught:
-                async with client.websocket_connect(f"/a?{query}"):
-                    pass
-            assert caught.value.status == status
+            assert await status_of(client, f"/a?{query}") == status
 
 
 async def test_functions_and_dependencies_may_ask_for_the_application() -> None:

@@ -8,6 +8,7 @@ import attrs
 import pytest
 import trio
 import trustme
+from support.endings import code_of, end_of
 from support.handlers import QUICK, Ends, serve
 from support.tls import trusting
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
@@ -96,9 +97,7 @@ class TestTLS:
         async with open_websocket(server.urls[0], ssl_context=client_tls, poller=poller, caught_close_codes=()) as ws:
             await ws.receive()
             server.shutdown()
-            with pytest.raises(WebSocketDisconnect) as caught:
-                await ws.receive()
-        assert caught.value.code == 1001
+            assert await code_of(ws) == 1001
 
     async def test_listeners_of_trios_may_do_the_tls(self, nursery, server_tls, client_tls, poller):
         listeners = await trio.open_ssl_over_tcp_listeners(0, server_tls, host="127.0.0.1")
@@ -181,9 +180,8 @@ class TestLeftover:
         async with await self.open(nursery, HELLO + HELLO + GOODBYE, caught_close_codes=all) as ws:
             assert await ws.receive() == "hello"
             assert await ws.receive() == "hello"
-            with pytest.raises(WebSocketDisconnect) as caught:
-                await ws.receive()
-        assert (caught.value.code, caught.value.reason) == (4001, "enough")
+            caught = await end_of(ws)
+        assert (caught.code, caught.reason) == (4001, "enough")
 
     async def test_a_message_cut_in_the_middle_is_1006(self, nursery, autojump_clock):
         async with await self.open(nursery, HELLO + HELLO[:-1], caught_close_codes=all) as ws:

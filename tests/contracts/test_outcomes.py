@@ -6,6 +6,7 @@ import logging
 
 import pytest
 import trio
+from support.endings import code_of, end_of
 from support.handlers import noted_when_cancelled
 
 from contracts.rig import LONG, Rig, status_of
@@ -292,11 +293,10 @@ async def test_a_clean_end_by_the_peer_is_echoed_and_raised(rig, code, reason, c
     caplog.set_level(logging.INFO)
 
     async def body(websocket):
-        with pytest.raises(WebSocketDisconnect) as caught:
-            await websocket.receive()
-        assert (caught.value.code, caught.value.reason) == (code, reason)
+        caught = await end_of(websocket)
+        assert (caught.code, caught.reason) == (code, reason)
         assert websocket.close_info.by == "peer"
-        raise caught.value
+        raise caught
 
     async with rig.connect(body) as peer:
         await peer.close(None if code == 1005 else code, reason)
@@ -333,9 +333,7 @@ async def test_caught_close_codes_say_which_ends_are_silent(rig, caught_close_co
 
 async def test_an_unclean_end_is_1006(rig):
     async def body(websocket):
-        with pytest.raises(WebSocketDisconnect) as caught:
-            await websocket.receive()
-        assert caught.value.code == 1006
+        assert await code_of(websocket) == 1006
         assert websocket.close_code == 1006
         assert websocket.close_info.by == "network"
 
@@ -363,9 +361,7 @@ async def test_protocol_error_is_answered_then_the_connection_ends(rig, frame, c
 
     async def body(websocket):
         assert await websocket.receive() == "before"
-        with pytest.raises(WebSocketDisconnect) as caught:
-            await websocket.receive()
-        assert caught.value.code == code
+        assert await code_of(websocket) == code
         assert websocket.close_info.by == "local"
 
     async with rig.connect(body) as peer:
@@ -596,8 +592,7 @@ async def test_on_disconnect_receives_what_came_before_the_end(server):
 
     async def on_disconnect(websocket, code):
         received.append(await websocket.receive())
-        with pytest.raises(WebSocketDisconnect):
-            await websocket.receive()
+        await end_of(websocket)
         received.append("end")
 
     async with server.connect(body, on_disconnect=on_disconnect, when_peer_leaves="finish") as peer:

@@ -9,17 +9,16 @@ from typing import Annotated
 import pytest
 import starlette.status
 import trio
+from support.endings import end_of, refusal_of
 
 from trio_ws import (
     App,
     CloseCode,
-    ConnectionRejected,
     Depends,
     LocalProtocolError,
     Request,
     TestClient,
     WebSocket,
-    WebSocketDisconnect,
     WebSocketException,
 )
 
@@ -44,14 +43,11 @@ async def test_an_exception_before_the_answer_is_a_403() -> None:
         raise WebSocketException(code=1008, reason="no")
 
     async with app.test_client() as client:
-        with pytest.raises(ConnectionRejected) as refused:
-            async with client.websocket_connect("/items/7"):
-                pass
+        refused = await refusal_of(client, "/items/7")
         async with client.websocket_connect("/late") as ws:
-            with pytest.raises(WebSocketDisconnect) as end:
-                await ws.receive()
-    assert refused.value.status == 403
-    assert (end.value.code, end.value.reason) == (1008, "no")
+            end = await end_of(ws)
+    assert refused.status == 403
+    assert (end.code, end.reason) == (1008, "no")
 
 
 async def test_a_path_with_a_converter_registers_a_function() -> None:
@@ -162,9 +158,7 @@ async def test_a_close_before_the_answer_is_an_error() -> None:
         await websocket.reject(403)
 
     async with app.test_client() as client:
-        with pytest.raises(ConnectionRejected):
-            async with client.websocket_connect("/"):
-                pass
+        await refusal_of(client, "/")
 
 
 def test_each_close_code_of_starlette_s_is_one_of_ours() -> None:

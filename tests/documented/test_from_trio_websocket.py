@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import trio
+from support.endings import end_of, refusal_of
 
-from trio_ws import App, ConnectionRejected, WebSocket, WebSocketDisconnect
+from trio_ws import App, WebSocket
 
 from .programs import program_of
 
@@ -28,10 +29,8 @@ async def test_a_handler_accepts_or_rejects_by_hand() -> None:
         await ws.receive()
 
     async with app.test_client() as client:
-        with pytest.raises(ConnectionRejected) as refused:
-            async with client.websocket_connect("/no"):
-                pass
-        assert (refused.value.status, refused.value.headers["x-why"], refused.value.body) == (401, "token", b"no")
+        refused = await refusal_of(client, "/no")
+        assert (refused.status, refused.headers["x-why"], refused.body) == (401, "token", b"no")
         async with client.websocket_connect("/yes", subprotocols=["chat"]) as ws:
             assert (ws.subprotocol, ws.response_headers["x-why"]) == ("chat", "welcome")
 
@@ -42,9 +41,8 @@ async def test_the_end_has_code_reason_and_side() -> None:
     @app.websocket("/")
     async def wait(ws: WebSocket) -> None:
         seen.append(ws.close_info)
-        with pytest.raises(WebSocketDisconnect) as end:
-            await ws.receive()
-        seen.extend([end.value.code, end.value.reason, str(ws.close_info)])
+        end = await end_of(ws)
+        seen.extend([end.code, end.reason, str(ws.close_info)])
 
     async with app.test_client() as client, client.websocket_connect("/") as ws:
         await ws.close(4000, "bye")

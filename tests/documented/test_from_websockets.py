@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 import trio
+from support.endings import end_of, refusal_of
 
 from trio_ws import (
     App,
-    ConnectionRejected,
     GuardContext,
     LocalProtocolError,
     Reject,
     WebSocket,
-    WebSocketDisconnect,
     WebSocketMessage,
     broadcast,
     open_websocket,
@@ -41,9 +40,7 @@ async def test_path_values_are_converted_parameters() -> None:
     async with app.test_client() as client:
         async with client.websocket_connect("/channel/7") as ws:
             await ws.wait_closed()
-        with pytest.raises(ConnectionRejected):
-            async with client.websocket_connect("/channel/seven"):
-                pass
+        await refusal_of(client, "/channel/seven")
     assert seen == [("/channel/7", 7)]
 
 
@@ -62,10 +59,8 @@ async def test_a_guard_answers_before_the_handshake() -> None:
         await ws.send("Hello!")
 
     async with app.test_client() as client:
-        with pytest.raises(ConnectionRejected) as refused:
-            async with client.websocket_connect("/"):
-                pass
-        assert (refused.value.status, refused.value.body) == (401, b"who are you?")
+        refused = await refusal_of(client, "/")
+        assert (refused.status, refused.body) == (401, b"who are you?")
         token = base64.b64encode(b"ada:secret").decode()
         async with client.websocket_connect("/", headers={"Authorization": f"Basic {token}"}) as ws:
             assert await ws.receive() == "Hello!"
@@ -105,10 +100,9 @@ async def test_the_end_is_one_exception_with_code_and_side() -> None:
 
     @app.websocket("/")
     async def wait(ws: WebSocket) -> None:
-        with pytest.raises(WebSocketDisconnect) as end:
-            await ws.receive()
-        ends.append((end.value.code, end.value.reason, ws.close_info.by))
-        raise end.value
+        end = await end_of(ws)
+        ends.append((end.code, end.reason, ws.close_info.by))
+        raise end
 
     async with app.test_client() as client, client.websocket_connect("/") as ws:
         await ws.close(4000, "bye")

@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio_websocket
+from support.endings import code_of, end_of
 from support.handlers import QUICK, Ends, echo, serve
 from wsproto.events import TextMessage
 
-from trio_ws import WebSocket, WebSocketDisconnect, open_websocket
+from trio_ws import WebSocket, open_websocket
 
 from .cases import CLOSINGS, SIZES, binary_of, text_of
 
@@ -111,9 +112,8 @@ class TestTheirServer:
 
         url = await their_server(nursery, close)
         async with open_websocket(url, poller=poller, caught_close_codes=all) as ws:
-            with pytest.raises(WebSocketDisconnect) as caught:
-                await ws.receive()
-        assert (caught.value.code, caught.value.reason) == (code, reason)
+            caught = await end_of(ws)
+        assert (caught.code, caught.reason) == (code, reason)
         assert ws.close_info.by == "peer"
 
     async def test_the_subprotocol_is_theirs_to_choose(self, nursery, poller):
@@ -133,9 +133,7 @@ class TestTheirServer:
 
         url = await their_server(nursery, drop)
         async with open_websocket(url, poller=poller, caught_close_codes=[1006]) as ws:
-            with pytest.raises(WebSocketDisconnect) as caught:
-                await ws.receive()
-        assert caught.value.code == 1006
+            assert await code_of(ws) == 1006
 
 
 class TestTheirClient:

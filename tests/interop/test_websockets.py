@@ -13,11 +13,12 @@ import pytest
 import trio
 import websockets.asyncio.server
 import websockets.sync.client
+from support.endings import code_of, end_of
 from support.handlers import Ends, echo, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory, ServerPerMessageDeflateFactory
 
-from trio_ws import Compression, WebSocket, WebSocketDisconnect, open_websocket
+from trio_ws import Compression, WebSocket, open_websocket
 
 from .cases import CLOSINGS, SIZES, binary_of, similar_texts, text_of
 from .servers import AsyncioServer
@@ -154,16 +155,13 @@ class TestTheirServer:
     async def test_their_close_reaches_us(self, theirs, poller, code, reason):
         url = f"{theirs.url}/close?{urlencode({'code': code, 'reason': reason})}"
         async with open_websocket(url, poller=poller, caught_close_codes=all) as ws:
-            with pytest.raises(WebSocketDisconnect) as caught:
-                await ws.receive()
-        assert (caught.value.code, caught.value.reason) == (code, reason)
+            caught = await end_of(ws)
+        assert (caught.code, caught.reason) == (code, reason)
         assert ws.close_info.by == "peer"
 
     async def test_their_lost_connection_is_a_1006(self, theirs, poller):
         async with open_websocket(f"{theirs.url}/drop", poller=poller, caught_close_codes=[1006]) as ws:
-            with pytest.raises(WebSocketDisconnect) as caught:
-                await ws.receive()
-        assert caught.value.code == 1006
+            assert await code_of(ws) == 1006
 
     async def test_the_subprotocol_is_theirs_to_choose(self, theirs, poller):
         async with open_websocket(f"{theirs.url}/echo", poller=poller, subprotocols=["one", "two"]) as ws:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trio
+from support.endings import code_of
 from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis
 
 from trio_ws import (
@@ -72,12 +73,6 @@ async def connected(client: TestClient, *users: str, **headers: str) -> AsyncIte
             connections.append(await nursery.start(connect, user))
         yield connections
         nursery.cancel_scope.cancel()
-
-
-async def code_of(ws: WebSocket) -> int:
-    with pytest.raises(WebSocketDisconnect) as end:
-        pytest.fail(f"a message: {await ws.receive()!r}")
-    return int(end.value.code)
 
 
 async def is_open(ws: WebSocket) -> bool:

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import trio
+from support.endings import end_of, refusal_of
 from support.handlers import echo, serve
 
 from tests.testing.responders import Routes
 from trio_ws import (
     App,
     CloseInfo,
-    ConnectionRejected,
     Instrument,
     Timeouts,
     WebSocket,
@@ -122,9 +122,7 @@ class TestWhatTheyAreTold:
             await ws.reject(418)
 
         async with serving(refuse, heard, auto_accept=False) as client:
-            with pytest.raises(ConnectionRejected):
-                async with client.websocket_connect("/echo"):
-                    pass
+            await refusal_of(client, "/echo")
         assert heard.told == [OPENED, ("answered", 418), ("closed", None)]
 
     async def test_a_guard_of_an_application(self):
@@ -132,9 +130,7 @@ class TestWhatTheyAreTold:
         app = App(instruments=[heard], guards=[lambda: False])
         app.websocket("/echo")(echo)
         async with app.test_client() as client:
-            with pytest.raises(ConnectionRejected):
-                async with client.websocket_connect("/echo"):
-                    pass
+            await refusal_of(client, "/echo")
         assert heard.told == [OPENED, ("answered", 403), ("closed", None)]
 
     async def test_a_refusal_that_is_the_server_s(self, autojump_clock):
@@ -145,9 +141,7 @@ class TestWhatTheyAreTold:
 
         client = TestClient(Routes({"/echo": hesitate}, instruments=[heard], auto_accept=False), timeout=60)
         async with client:
-            with pytest.raises(ConnectionRejected):
-                async with client.websocket_connect("/echo"):
-                    pass
+            await refusal_of(client, "/echo")
         assert heard.told == [OPENED, ("answered", 503), ("closed", None)]
 
     async def test_a_client_that_leaves_before_the_answer(self, nursery):
@@ -375,8 +369,7 @@ class TestThoseThatFail:
                 async with client.websocket_connect("/echo", caught_close_codes=all) as ws:
                     await ws.send("x")
                     assert await ws.receive() == "x"
-                    with pytest.raises(WebSocketDisconnect):
-                        await ws.receive()
+                    await end_of(ws)
                     assert ws.close_code == 1011
         errors = [record for record in caplog.records if "instrument disabled" in record.getMessage()]
         assert len(errors) == 1

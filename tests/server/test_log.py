@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import trio
+from support.endings import code_of, end_of, refusal_of
 from support.handlers import echo, serve
 from support.tls import contexts
 
@@ -28,7 +29,6 @@ from trio_ws import (
     Sessions,
     Timeouts,
     WebSocket,
-    WebSocketDisconnect,
     open_websocket,
 )
 from trio_ws.connection.flow import FlowControl
@@ -234,9 +234,7 @@ class TestEveryRecord:
         from trio_ws import App
 
         async with App().test_client() as client:
-            with pytest.raises(ConnectionRejected):
-                async with client.websocket_connect("/nowhere?token=secret"):
-                    pass
+            await refusal_of(client, "/nowhere?token=secret")
         record = await self.told(records, "DEBUG", "%s answered with %d", "status")
         assert (record.status, record.path) == (403, "/nowhere")
 
@@ -256,8 +254,7 @@ class TestEveryRecord:
             await ws.send("x")
             await ws.receive()
             server.shutdown(1012)
-            with pytest.raises(WebSocketDisconnect, match="1012"):
-                await ws.receive()
+            assert await code_of(ws) == 1012
         await gone(server)
         assert [each.levelname for each in records] == ["DEBUG", "DEBUG"]
         assert (records[1].code, records[1].closed_by) == (1012, "local")
@@ -267,9 +264,7 @@ class TestEveryRecord:
             await trio.sleep_forever()
 
         async with TestClient(Routes({"/x": hesitate}, auto_accept=False), timeout=60) as client:
-            with pytest.raises(ConnectionRejected):
-                async with client.websocket_connect("/x?token=secret"):
-                    pass
+            await refusal_of(client, "/x?token=secret")
         record = await self.told(records, "WARNING", "%s got no answer within open_timeout: refused with 503", "status")
         assert record.status == 503
         assert records[-1].status == 503
@@ -388,9 +383,7 @@ class TestEveryRecord:
                 raise ZeroDivisionError
 
         async with TestClient(Broken(), raise_server_errors=False) as client:
-            with pytest.raises(ConnectionRejected):
-                async with client.websocket_connect("/x?token=secret"):
-                    pass
+            await refusal_of(client, "/x?token=secret")
         await self.told(records, "ERROR", "error in the responder for %s")
 
     @pytest.mark.parametrize("poller", [True, False], ids=["poller", "stream"])
@@ -412,8 +405,7 @@ class TestEveryRecord:
             with monkeypatch.context() as patch:
                 patch.setattr(MessageReader, "data_received", fail_at_once)
                 await ws.send("hello")
-                with pytest.raises(WebSocketDisconnect):
-                    await client.receive()
+                await end_of(client)
 
         def fail_at_once(self: MessageReader, data: object, now: float) -> None:
             raise ZeroDivisionError

@@ -18,6 +18,7 @@ from functools import partial
 import attrs
 import pytest
 import trio
+from support.endings import code_of, end_of
 from support.handlers import QUICK, Ends, echo, serve
 from support.internals import internal
 from trio.testing import wait_all_tasks_blocked
@@ -171,8 +172,7 @@ class TestAddresses:
                 await ws.send("hello")
             assert (await a.receive(), await b.receive()) == ("hello", "HELLO")
             one.shutdown()
-            with pytest.raises(WebSocketDisconnect):
-                await a.receive()
+            await end_of(a)
             await b.send("still here")
             assert await b.receive() == "STILL HERE"
 
@@ -424,9 +424,7 @@ class TestTheEnd:
                     await ws.send("hello")
                     await ws.receive()
                     task_status.started()
-                    with pytest.raises(WebSocketDisconnect) as caught:
-                        await ws.receive()
-                    codes.append(caught.value.code)
+                    codes.append(await code_of(ws))
 
             async with trio.open_nursery() as nursery:
                 server = await serve(nursery, poller=poller, on_disconnect=ends)
@@ -524,8 +522,7 @@ async def _shut_down_once_connected(server: Server) -> None:
 async def _stay(listener: MemoryListener) -> None:
     """Be a client that waits for the end."""
     async with open_websocket("ws://example.org/", stream=listener.connect(), when_peer_leaves="finish") as ws:
-        with pytest.raises(WebSocketDisconnect):
-            await ws.receive()
+        await end_of(ws)
 
 
 SCRIPT = """
@@ -561,9 +558,7 @@ async def test_ctrl_c_closes_all_with_1001_and_raises_interrupt():
                 await ws.send("hello")
                 assert await ws.receive() == "hello"
                 process.send_signal(signal.SIGINT)
-                with pytest.raises(WebSocketDisconnect) as caught:
-                    await ws.receive()
-            assert caught.value.code == 1001
+                assert await code_of(ws) == 1001
             output = b"".join([piece async for piece in process.stdout])
             assert output.split() == [b"KeyboardInterrupt", b"None"]
             errors = b"".join([piece async for piece in process.stderr])
@@ -591,9 +586,7 @@ async def test_keyboard_interrupt_in_handler_is_raised_after_closing():
             await ready.wait()
             if message:
                 await ws.send(message)
-            with pytest.raises(WebSocketDisconnect) as caught:
-                await ws.receive()
-            codes.append(caught.value.code)
+            codes.append(await code_of(ws))
 
     servers: list[Server] = []
     started, ready = trio.Event(), trio.Event()
@@ -633,9 +626,7 @@ def test_ctrl_c_in_busy_shared_tasks_leaves_them_for_the_closes(part, busy, monk
     async def client(server: Server) -> None:
         async with open_websocket(server.urls[0], when_peer_leaves="finish") as ws:
             await ws.send("hello")
-            with pytest.raises(WebSocketDisconnect) as caught:
-                await ws.receive()
-            codes.append(caught.value.code)
+            codes.append(await code_of(ws))
 
     async def main() -> None:
         class Note:
@@ -694,10 +685,9 @@ class TestAcceptErrors:
                     with trio.CancelScope(shield=True):
                         broken.errors.append(OSError(errno.EIO, "hardware"))
                         trash = broken.inner.connect()  # wakes the listener
-                        with pytest.raises(WebSocketDisconnect) as caught:
-                            await ws.receive()
+                        caught = await end_of(ws)
                 await trash.aclose()
-        assert caught.value.code == 1001
+        assert caught.code == 1001
         assert broken.closed
 
     async def test_all_listeners_are_closed_even_if_an_error_ends_server(self, autojump_clock):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+from support.endings import code_of, end_of
 from support.handlers import QUICK, echo
 from trio.testing import memory_stream_pair
 
@@ -53,9 +54,7 @@ async def test_a_cancelled_serve_stream_closes_with_1001(nursery, autojump_clock
     nursery.start_soon(serve)
     async with open_websocket("ws://localhost/", stream=theirs, caught_close_codes=()) as ws:
         scope.cancel()
-        with pytest.raises(WebSocketDisconnect) as end:
-            await ws.receive()
-        assert end.value.code == 1001
+        assert await code_of(ws) == 1001
 
 
 async def test_the_owner_of_a_whole_stream_may_close_it(nursery):
@@ -76,8 +75,7 @@ async def test_the_owner_of_a_whole_stream_may_close_it(nursery):
     (listener,) = await nursery.start(partial(trio.serve_tcp, accept, 0, host="127.0.0.1"))
     async with open_websocket(f"ws://127.0.0.1:{listener.socket.getsockname()[1]}") as ws:
         accepted.set()
-        with pytest.raises(WebSocketDisconnect):
-            await ws.receive()
+        await end_of(ws)
     with trio.fail_after(5):
         await ended.wait()
 
@@ -130,8 +128,7 @@ async def test_shutdown_waits_for_connections_elsewhere(nursery, autojump_clock)
         await nursery.start(serve, handlers)
         async with open_websocket("ws://localhost/", stream=listener.connect(), caught_close_codes=()) as ws:
             server.shutdown()
-            with pytest.raises(WebSocketDisconnect):
-                await ws.receive()
+            await end_of(ws)
         with trio.fail_after(5):
             await over.wait()
 

@@ -1,0 +1,34 @@
+"""How a connection ended, or that there was none: what tests of clients look at most."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trio_ws import ConnectionRejected, WebSocket, WebSocketDisconnect
+
+
+async def end_of(ws: WebSocket) -> WebSocketDisconnect:
+    """Return the end of a connection that brings no other message."""
+    with pytest.raises(WebSocketDisconnect) as end:
+        pytest.fail(f"a message: {await ws.receive()!r}")
+    return end.value
+
+
+async def code_of(ws: WebSocket) -> int:
+    """Return the close code of a connection that brings no other message."""
+    return (await end_of(ws)).code
+
+
+async def refusal_of(client: Any, path: str = "/", **options: Any) -> ConnectionRejected:
+    """Return the answer to a handshake that a test client's server refuses."""
+    with pytest.raises(ConnectionRejected) as refused:
+        async with client.websocket_connect(path, **options):
+            pass
+    return refused.value
+
+
+async def status_of(client: Any, path: str = "/", **options: Any) -> int:
+    """Return the status of the answer to a handshake that a test client's server refuses."""
+    return (await refusal_of(client, path, **options)).status
