@@ -321,6 +321,15 @@ class Rig:
         if isinstance(self.error, AssertionError):
             raise self.error
 
+    async def run(self, body: Body, *messages: str | bytes, close: int | None = None, **options: Any) -> list[Seen]:
+        """Run `body` with a peer that sends messages, and a close frame; return what it saw to the end."""
+        async with self.connect(body, **options) as peer:
+            for message in messages:
+                await peer.message(message)
+            if close is not None:
+                await peer.close(close)
+            return await peer.rest()
+
     @asynccontextmanager
     async def _connect_to_server(self, body: Body, options: dict[str, Any]) -> AsyncIterator[Peer]:
         async with trio.open_nursery() as nursery:

@@ -87,8 +87,7 @@ async def test_a_second_receiver_is_refused(rig):
                 await websocket.receive()
             nursery.cancel_scope.cancel()
 
-    async with rig.connect(body) as peer:
-        assert await peer.rest() == [("close", (1000, ""))]
+    assert await rig.run(body) == [("close", (1000, ""))]
 
 
 async def test_a_policy_of_another_name_is_refused(rig):
@@ -96,8 +95,7 @@ async def test_a_policy_of_another_name_is_refused(rig):
         with pytest.raises(ValueError, match="when_full"):
             await websocket.call_for_each_message(print, when_full="drop")
 
-    async with rig.connect(body) as peer:
-        assert await peer.rest() == [("close", (1000, ""))]
+    assert await rig.run(body) == [("close", (1000, ""))]
 
 
 @pytest.mark.parametrize("network", ["poller", "memory"], indirect=True)

@@ -127,8 +127,7 @@ async def test_a_cancelled_close_can_be_completed(rig):
             with pytest.raises(WebSocketDisconnect):
                 await websocket.send("too late")
 
-        async with rig.connect(body) as peer:
-            seen = await peer.rest()
+        seen = await rig.run(body)
         assert len(seen) == 1
         assert seen[0] in (("close", (4001, "first")), ("close", (4002, "second")))
         one_farewell(rig)

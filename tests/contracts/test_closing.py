@@ -20,8 +20,7 @@ async def test_close_sends_its_code_and_reason(rig, code):
         assert (websocket.close_code, websocket.close_reason) == (code, "because ü")
         assert websocket.close_info.by == "local"
 
-    async with rig.connect(body) as peer:
-        assert await peer.rest() == [("close", (code, "because ü"))]
+    assert await rig.run(body) == [("close", (code, "because ü"))]
     assert rig.codes == ([code] if rig.side == "server" else [])
 
 
@@ -31,8 +30,7 @@ async def test_close_without_arguments_is_1000(rig):
         await websocket.close()
         assert websocket.close_code is not None
 
-    async with rig.connect(body) as peer:
-        assert await peer.rest() == [("close", (1000, ""))]
+    assert await rig.run(body) == [("close", (1000, ""))]
 
 
 @pytest.mark.values("code")
@@ -48,8 +46,7 @@ async def test_forbidden_close_code_is_a_value_error_and_sends_nothing(rig, code
         assert websocket.connected
         await websocket.close(4000)  # which is the first
 
-    async with rig.connect(body) as peer:
-        assert await peer.rest() == [("close", (4000, ""))]
+    assert await rig.run(body) == [("close", (4000, ""))]
 
 
 @pytest.mark.values("reason")
@@ -62,8 +59,7 @@ async def test_invalid_close_reason_is_a_value_error_and_sends_nothing(rig, reas
             await websocket.close(4000, reason)
         await websocket.close(4000, "x" * 123)
 
-    async with rig.connect(body) as peer:
-        assert await peer.rest() == [("close", (4000, "x" * 123))]
+    assert await rig.run(body) == [("close", (4000, "x" * 123))]
 
 
 async def test_a_second_own_close_is_a_runtime_error(rig):
@@ -77,8 +73,7 @@ async def test_a_second_own_close_is_a_runtime_error(rig):
         await websocket.aclose()
         await websocket.aclose()
 
-    async with rig.connect(body) as peer:
-        assert await peer.rest() == [("close", (4000, ""))]
+    assert await rig.run(body) == [("close", (4000, ""))]
     assert rig.error is None
 
 
@@ -179,9 +174,7 @@ async def test_both_close_at_once(rig):
         await websocket.send("now")
         await websocket.close(4000)
 
-    async with rig.connect(body) as peer:
-        await peer.close(4001)
-        seen = await peer.rest()
+    seen = await rig.run(body, close=4001)
     assert seen[-1][0] == "close"
     assert rig.websocket.close_code in (4000, 4001)
     assert rig.error is None or isinstance(rig.error, WebSocketDisconnect)
@@ -250,8 +243,7 @@ async def test_after_the_handler_has_ended_close_never_complains(server):
     async def body(websocket):
         pass
 
-    async with server.connect(body) as peer:
-        assert await peer.rest() == [("close", (1000, ""))]
+    assert await server.run(body) == [("close", (1000, ""))]
     await server.websocket.close()
     await server.websocket.close(4000)
     await server.websocket.ensure_closed()

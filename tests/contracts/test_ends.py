@@ -18,9 +18,7 @@ async def test_wait_closed_returns_how_the_peer_closed(rig):
         assert ends == [websocket.close_info]
 
     ends = []
-    async with rig.connect(body) as peer:
-        await peer.close(4001)
-        await peer.rest()
+    await rig.run(body, close=4001)
     assert [info.code for info in ends] == [1006 if rig.network in UNDER_HYPERCORN else 4001]
 
 
@@ -30,10 +28,7 @@ async def test_messages_before_the_end_stay_for_receive(rig):
         received.append(await websocket.receive())
 
     received = []
-    async with rig.connect(body) as peer:
-        await peer.message("last words")
-        await peer.close(1000)
-        await peer.rest()
+    await rig.run(body, "last words", close=1000)
     assert received == ["last words"]
 
 
@@ -57,9 +52,7 @@ async def test_handler_that_waited_has_time_to_clean_up(rig, autojump_clock):
         cleaned.append(True)
 
     cleaned = []
-    async with rig.connect(body, timeouts=Timeouts(drain_timeout=1, cleanup_timeout=5)) as peer:
-        await peer.close(1000)
-        await peer.rest()
+    await rig.run(body, close=1000, timeouts=Timeouts(drain_timeout=1, cleanup_timeout=5))
     assert cleaned == [True]
 
 
@@ -69,8 +62,7 @@ async def test_a_close_that_is_answered_is_clean(rig):
         await websocket.close()
         assert websocket.closed_cleanly
 
-    async with rig.connect(body) as peer:
-        assert await peer.rest() == [("close", (1000, ""))]
+    assert await rig.run(body) == [("close", (1000, ""))]
 
 
 async def test_a_lost_connection_is_not_clean(rig):

@@ -180,8 +180,7 @@ async def test_reject_with_invalid_headers_leaves_the_answer_open(server):
             await websocket.reject(headers={"X-Bad": "a\nb"})
         await websocket.accept()
 
-    async with server.connect(body, auto_accept=False) as peer:
-        assert await peer.rest() == [("close", (1000, ""))]
+    assert await server.run(body, auto_accept=False) == [("close", (1000, ""))]
 
 
 @pytest.mark.parametrize("method", ["accept", "reject"])
@@ -196,8 +195,7 @@ async def test_second_answer_is_a_runtime_error_naming_auto_accept(server, metho
             await getattr(websocket, method)()
         await websocket.send("unharmed")
 
-    async with server.connect(body, auto_accept=auto_accept) as peer:
-        assert await peer.rest() == [("text", "unharmed"), ("close", (1000, ""))]
+    assert await server.run(body, auto_accept=auto_accept) == [("text", "unharmed"), ("close", (1000, ""))]
 
 
 @pytest.mark.parametrize("method", ["accept", "reject"])
@@ -206,8 +204,7 @@ async def test_a_client_has_nothing_to_answer(client, method):
         with pytest.raises(RuntimeError, match="this side has opened"):
             await getattr(websocket, method)()
 
-    async with client.connect(body) as peer:
-        await peer.rest()
+    await client.run(body)
 
 
 async def test_accept_says_which_subprotocol_and_sends_headers(server):
@@ -254,8 +251,7 @@ async def test_unanswered_connection_refuses_use_and_names_the_fix(server, use):
         await websocket.aclose()
         await websocket.accept()
 
-    async with server.connect(body, auto_accept=False) as peer:
-        assert await peer.rest() == [("close", (1000, ""))]
+    assert await server.run(body, auto_accept=False) == [("close", (1000, ""))]
 
 
 async def test_what_came_behind_the_request_is_received(server):
@@ -384,8 +380,7 @@ async def test_open_timeout_ends_with_the_answer(server, clock):
         await websocket.send("still here")
 
     times = Timeouts(open_timeout=0.1, ping_interval=None)
-    async with server.connect(body, auto_accept=False, timeouts=times) as peer:
-        assert await peer.rest() == [("text", "still here"), ("close", (1000, ""))]
+    assert await server.run(body, auto_accept=False, timeouts=times) == [("text", "still here"), ("close", (1000, ""))]
 
 
 async def test_context_around_handler_exits_before_the_close_frame(server):
@@ -406,6 +401,5 @@ async def test_context_around_handler_exits_before_the_close_frame(server):
     async def on_disconnect(websocket, code):
         order.append(("farewell", websocket.connected))
 
-    async with server.connect(body, around=surroundings, on_disconnect=on_disconnect, timeouts=PATIENT) as peer:
-        await peer.rest()
+    await server.run(body, around=surroundings, on_disconnect=on_disconnect, timeouts=PATIENT)
     assert order == [("before", False), ("handler", True), ("after", True), ("farewell", False)]

@@ -103,8 +103,7 @@ async def test_expected_end_sends_its_code_and_logs_nothing(server, caplog, body
     async def on_error(websocket, error):
         errors.append(error)
 
-    async with server.connect(body, close_code_of=close_code_of, on_error=on_error) as peer:
-        assert await peer.rest() == [("close", close)]
+    assert await server.run(body, close_code_of=close_code_of, on_error=on_error) == [("close", close)]
     assert server.codes == [close[0]]
     assert errors == []
     assert caplog.records == []
@@ -135,8 +134,7 @@ async def test_unexpected_error_is_1011_one_record_then_on_error(server, caplog,
     def code_of(error):
         return 1005 if error.args == ("unsendable",) else close_code_of(error)
 
-    async with server.connect(raises(error), close_code_of=code_of, on_error=on_error) as peer:
-        assert await peer.rest() == [("close", (1011, ""))]
+    assert await server.run(raises(error), close_code_of=code_of, on_error=on_error) == [("close", (1011, ""))]
     assert server.codes == [1011]
     assert records_before == [1]
     (record,) = caplog.records
@@ -149,8 +147,7 @@ async def test_an_error_of_on_error_is_logged_and_harms_nothing(server, caplog):
     async def on_error(websocket, error):
         raise RuntimeError("again")
 
-    async with server.connect(raises(ValueError("first")), on_error=on_error) as peer:
-        assert await peer.rest() == [("close", (1011, ""))]
+    assert await server.run(raises(ValueError("first")), on_error=on_error) == [("close", (1011, ""))]
     assert [str(record.exc_info[1]) for record in caplog.records] == ["first", "again"]
 
 
@@ -158,8 +155,7 @@ async def test_an_error_of_close_code_of_is_logged_and_harms_nothing(server, cap
     def code_of(error):
         raise RuntimeError("the map itself")
 
-    async with server.connect(raises(ValueError("first")), close_code_of=code_of) as peer:
-        assert await peer.rest() == [("close", (1011, ""))]
+    assert await server.run(raises(ValueError("first")), close_code_of=code_of) == [("close", (1011, ""))]
     assert server.codes == [1011]
     assert [str(record.exc_info[1]) for record in caplog.records] == ["the map itself", "first"]
 
@@ -176,8 +172,7 @@ async def test_the_handlers_error_and_its_childs_are_reported_as_one(server, cap
         await trio.testing.wait_all_tasks_blocked()
         raise ValueError("handler")
 
-    async with server.connect(body) as peer:
-        assert await peer.rest() == [("close", (1011, ""))]
+    assert await server.run(body) == [("close", (1011, ""))]
     (record,) = caplog.records
     assert record.exc_info[1].subgroup(ValueError)
     assert record.exc_info[1].subgroup(KeyError)
@@ -208,8 +203,7 @@ def test_child_error_stays_in_connection_without_strict_groups(caplog):
     server = Rig("server", "memory")
 
     async def main():
-        async with server.connect(fails_in_a_child_task) as peer:
-            assert await peer.rest() == [("close", (1011, ""))]
+        assert await server.run(fails_in_a_child_task) == [("close", (1011, ""))]
 
     trio.run(main, strict_exception_groups=False)
     assert server.codes == [1011]
@@ -249,18 +243,14 @@ def _leaves(error):
 
 
 async def test_an_uncaught_message_of_the_wrong_kind_is_1003(server, caplog):
-    async with server.connect(receives_text) as peer:
-        await peer.message(b"binary")
-        assert await peer.rest() == [("close", (1003, "expected text, the peer sent binary"))]
+    assert await server.run(receives_text, b"binary") == [("close", (1003, "expected text, the peer sent binary"))]
     assert isinstance(server.error, UnexpectedMessage)
     assert server.error.message == b"binary"
     assert caplog.records == []
 
 
 async def test_an_uncaught_message_that_is_no_json_is_1007(server, caplog):
-    async with server.connect(receives_json) as peer:
-        await peer.message("{")
-        assert (await peer.rest())[0][1][0] == 1007
+    assert (await server.run(receives_json, "{"))[0][1][0] == 1007
     assert isinstance(server.error, InvalidMessage)
     assert server.error.message == "{"
     assert caplog.records == []
@@ -417,8 +407,7 @@ async def test_peer_without_pong_is_closed_with_1011_and_replies_late(rig, clock
     ids=lambda value: str(value) if isinstance(value, int) else type(value).__name__,
 )
 async def test_an_error_leaves_a_clients_block_and_the_server_is_told(client, error, code):
-    async with client.connect(raises(error)) as peer:
-        assert (await peer.rest())[0][1][0] == code
+    assert (await client.run(raises(error)))[0][1][0] == code
     assert type(client.error) is type(error)
     assert _leaves(client.error) == _leaves(error)
 
@@ -433,8 +422,7 @@ async def test_child_error_leaves_the_client_block_and_closes_server(client):
         websocket.nursery.start_soon(child)
         await trio.sleep_forever()
 
-    async with client.connect(body) as peer:
-        assert await peer.rest() == [("close", (1011, ""))]
+    assert await client.run(body) == [("close", (1011, ""))]
     assert [str(leaf) for leaf in _leaves(client.error)] == ["child"]
 
 
@@ -483,8 +471,7 @@ async def test_leaving_async_with_closes_as_its_error_demands(server, error, cod
         finally:
             after.append(websocket.close_code)
 
-    async with server.connect(body, auto_accept=False, close_code_of=close_code_of) as peer:
-        assert (await peer.rest())[0][1][0] == code
+    assert (await server.run(body, auto_accept=False, close_code_of=close_code_of))[0][1][0] == code
     assert after == [code]
     assert server.error is error
 
@@ -498,9 +485,7 @@ async def test_async_with_swallows_disconnect_and_next_line_runs(rig):
             await websocket.receive()
         after.append("it")
 
-    async with rig.connect(body) as peer:
-        await peer.close(1001)
-        await peer.rest()
+    await rig.run(body, close=1001)
     assert after == ["it"]
 
 
@@ -510,9 +495,7 @@ async def test_async_with_lets_another_disconnect_through(rig):
             async with websocket:
                 await websocket.receive()
 
-    async with rig.connect(body) as peer:
-        await peer.close(4000)
-        await peer.rest()
+    await rig.run(body, close=4000)
 
 
 async def test_async_with_after_a_close_sends_nothing_more(rig):
@@ -520,8 +503,7 @@ async def test_async_with_after_a_close_sends_nothing_more(rig):
         async with websocket:
             await websocket.close(4001)
 
-    async with rig.connect(body) as peer:
-        assert await peer.rest() == [("close", (4001, ""))]
+    assert await rig.run(body) == [("close", (4001, ""))]
 
 
 # --- the end of the handler ---
@@ -540,8 +522,7 @@ async def test_child_tasks_are_cancelled_when_the_handler_has_ended(rig):
         websocket.nursery.start_soon(child)
         await trio.testing.wait_all_tasks_blocked()
 
-    async with rig.connect(body) as peer:
-        assert await peer.rest() == [("close", (1000, ""))]
+    assert await rig.run(body) == [("close", (1000, ""))]
     assert ended == [True]
     with pytest.raises(LocalProtocolError):
         _ = rig.websocket.nursery
@@ -558,8 +539,7 @@ async def test_on_disconnect_is_shielded_for_cleanup_timeout(server, caplog, clo
         await noted_when_cancelled(ended, code)
 
     times = Timeouts(cleanup_timeout=0.1, ping_interval=None)
-    async with server.connect(returns, on_disconnect=on_disconnect, timeouts=times) as peer:
-        await peer.rest()
+    await server.run(returns, on_disconnect=on_disconnect, timeouts=times)
     assert ended == [1000]
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
@@ -595,10 +575,7 @@ async def test_on_disconnect_receives_what_came_before_the_end(server):
         await end_of(websocket)
         received.append("end")
 
-    async with server.connect(body, on_disconnect=on_disconnect, when_peer_leaves="finish") as peer:
-        await peer.message("last words")
-        await peer.close(1001)
-        await peer.rest()
+    await server.run(body, "last words", close=1001, on_disconnect=on_disconnect, when_peer_leaves="finish")
     assert received == ["last words", "end"]
 
 
@@ -612,8 +589,7 @@ async def test_on_disconnect_error_is_logged_and_given_to_on_error(server, caplo
     async def on_disconnect(websocket, code):
         raise ValueError("farewell")
 
-    async with server.connect(returns, on_disconnect=on_disconnect, on_error=on_error) as peer:
-        assert await peer.rest() == [("close", (1000, ""))]
+    assert await server.run(returns, on_disconnect=on_disconnect, on_error=on_error) == [("close", (1000, ""))]
     assert len(caplog.records) == 1
     assert [str(error) for error in errors] == ["farewell"]
 
@@ -627,8 +603,7 @@ async def test_uncallable_on_disconnect_is_harmless(server, caplog):
     async def body(websocket):
         websocket.context.disconnect_callbacks += (takes_nothing,)
 
-    async with server.connect(body) as peer:
-        assert await peer.rest() == [("close", (1000, ""))]
+    assert await server.run(body) == [("close", (1000, ""))]
     (record,) = caplog.records
     assert isinstance(record.exc_info[1], TypeError)
 
@@ -713,7 +688,6 @@ async def test_on_connect_runs_after_the_answer_and_fails_like_handler(server):
     async def body(websocket):
         called.append("handler")
 
-    async with server.connect(body, on_connect=on_connect) as peer:
-        assert await peer.rest() == [("text", "welcome"), ("close", (4005, "changed my mind"))]
+    assert await server.run(body, on_connect=on_connect) == [("text", "welcome"), ("close", (4005, "changed my mind"))]
     assert server.codes == [4005]
     assert called == []

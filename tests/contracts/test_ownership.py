@@ -39,8 +39,7 @@ async def test_anothers_end_while_connected_closes_with_1011(server, caplog, cod
         error = await ended_elsewhere(code)
         raise ExceptionGroup("", [error]) if grouped else error
 
-    async with server.connect(body) as peer:
-        assert await peer.rest() == [("close", (1011, ""))]
+    assert await server.run(body) == [("close", (1011, ""))]
     assert len(caplog.records) == 1
 
 

@@ -78,9 +78,7 @@ async def test_what_is_no_json_is_an_invalid_message(rig, content):
             await websocket.receive_json()
         assert caught.value.message == content
 
-    async with rig.connect(body) as peer:
-        await peer.message(content)
-        assert await peer.rest() == [("close", (1000, ""))]
+    assert await rig.run(body, content) == [("close", (1000, ""))]
 
 
 @pytest.mark.values("content")
@@ -93,9 +91,7 @@ async def test_json_that_is_taken_in_can_be_sent(rig, content):
     async def body(websocket):
         await websocket.send_json(await websocket.receive_json())
 
-    async with rig.connect(body) as peer:
-        await peer.message(content)
-        assert await peer.rest() == [("text", content), ("close", (1000, ""))]
+    assert await rig.run(body, content) == [("text", content), ("close", (1000, ""))]
 
 
 @pytest.mark.values("receive_type")
@@ -149,9 +145,7 @@ async def test_every_receive_after_the_end_raises_again(rig):
             with pytest.raises(WebSocketDisconnect, match="4000"):
                 await websocket.receive()
 
-    async with rig.connect(body) as peer:
-        await peer.close(4000)
-        await peer.rest()
+    await rig.run(body, close=4000)
 
 
 # --- recv() ---
@@ -194,8 +188,7 @@ async def test_recv_after_our_own_close_gives_none(rig):
         await websocket.close(4000)
         assert await websocket.recv() is None
 
-    async with rig.connect(body) as peer:
-        await peer.rest()
+    await rig.run(body)
 
 
 async def test_recv_gives_an_empty_close_frame_as_1005(rig):
@@ -320,8 +313,7 @@ async def test_the_first_event_is_a_cancellation_point_too(server):
         assert await websocket.receive_event() == {"type": "websocket.connect"}
         await websocket.accept()
 
-    async with server.connect(body, auto_accept=False) as peer:
-        assert await peer.rest() == [("close", (1000, ""))]
+    assert await server.run(body, auto_accept=False) == [("close", (1000, ""))]
 
 
 # --- ASGI events ---
@@ -399,5 +391,4 @@ async def test_invalid_event_is_refused_and_nothing_is_sent(rig, event, error):
         with pytest.raises(error):
             await websocket.send_event(event)
 
-    async with rig.connect(body) as peer:
-        assert await peer.rest() == [("close", (1000, ""))]
+    assert await rig.run(body) == [("close", (1000, ""))]

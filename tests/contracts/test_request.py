@@ -76,6 +76,5 @@ async def test_a_client_sees_what_it_asked_for(client):
         assert websocket.subprotocol is None
         assert websocket.accepted
 
-    async with client.connect(body, headers={"X-Name": "value"}, cookies={"a": "1"}) as peer:
-        assert await peer.rest() == [("close", (1000, ""))]
+    assert await client.run(body, headers={"X-Name": "value"}, cookies={"a": "1"}) == [("close", (1000, ""))]
     assert client.error is None

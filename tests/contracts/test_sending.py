@@ -21,8 +21,7 @@ async def test_send_sends_str_as_text_and_bytes_as_binary_in_order(rig):
         await websocket.send(bytearray(b"array"))
         await websocket.send(memoryview(b"view")[1:])
 
-    async with rig.connect(body) as peer:
-        *messages, close = await peer.rest()
+    *messages, close = await rig.run(body)
     assert [content for _, content in messages] == [*contents, b"array", b"iew"]
     assert [kind for kind, _ in messages] == ["text", "binary"] * 3 + ["binary"] * 2
     assert close == ("close", (1000, ""))
@@ -35,8 +34,7 @@ async def test_what_was_sent_can_be_changed_afterwards(rig):
         await websocket.send_bytes(data)
         data[:] = b"after "
 
-    async with rig.connect(body) as peer:
-        assert (await peer.rest())[1] == ("binary", b"before")
+    assert (await rig.run(body))[1] == ("binary", b"before")
 
 
 async def test_the_named_senders_send_their_kind_only(rig):
@@ -63,14 +61,13 @@ async def test_the_named_senders_send_their_kind_only(rig):
             with pytest.raises(ValueError):  # noqa: PT011 - of several kinds
                 await wrong()
 
-    async with rig.connect(body) as peer:
-        assert await peer.rest() == [
-            ("text", "text"),
-            ("binary", b"bytes"),
-            ("binary", b"binary"),
-            ("text", '{"a":[1,null,"ü"]}'),
-            ("close", (1000, "")),
-        ]
+    assert await rig.run(body) == [
+        ("text", "text"),
+        ("binary", b"bytes"),
+        ("binary", b"binary"),
+        ("text", '{"a":[1,null,"ü"]}'),
+        ("close", (1000, "")),
+    ]
 
 
 @pytest.mark.values("send_type")
@@ -89,12 +86,11 @@ async def test_send_type_says_what_send_takes(rig, send_type, value, sent, wrong
             await websocket.send(wrong)
         await websocket.send(WebSocketMessage.text("a message says itself what it is"))
 
-    async with rig.connect(body, send_type=send_type) as peer:
-        assert await peer.rest() == [
-            sent,
-            ("text", "a message says itself what it is"),
-            ("close", (1000, "")),
-        ]
+    assert await rig.run(body, send_type=send_type) == [
+        sent,
+        ("text", "a message says itself what it is"),
+        ("close", (1000, "")),
+    ]
 
 
 async def test_send_takes_every_kind_of_message(rig):
@@ -107,15 +103,14 @@ async def test_send_takes_every_kind_of_message(rig):
         await websocket.send(WebSocketMessage.close(4000, "bye"))
         assert not websocket.connected
 
-    async with rig.connect(body) as peer:
-        assert await peer.rest() == [
-            ("text", "text"),
-            ("binary", b"binary"),
-            ("ping", b""),
-            ("ping", b"ping"),
-            ("pong", b"pong"),
-            ("close", (4000, "bye")),
-        ]
+    assert await rig.run(body) == [
+        ("text", "text"),
+        ("binary", b"binary"),
+        ("ping", b""),
+        ("ping", b"ping"),
+        ("pong", b"pong"),
+        ("close", (4000, "bye")),
+    ]
 
 
 # --- a send on a connection that has ended ---
@@ -198,8 +193,7 @@ async def test_senders_take_turns_and_each_message_is_whole(rig):
             for name in "abc":
                 nursery.start_soon(sender, name)
 
-    async with rig.connect(body, limits=SMALL) as peer:
-        *messages, _ = await peer.rest()
+    *messages, _ = await rig.run(body, limits=SMALL)
     for name in "abc":
         mine = [content for _, content in messages if content.startswith(name)]
         assert mine == [f"{name} {number} " + name * 3000 for number in range(20)]
@@ -283,8 +277,7 @@ async def test_unsendable_ping_is_refused_and_none_is_outstanding(rig, payload, 
             with pytest.raises(error):
                 await websocket.ping(payload)
 
-    async with rig.connect(body) as peer:
-        assert await peer.rest() == [("close", (1000, ""))]
+    assert await rig.run(body) == [("close", (1000, ""))]
 
 
 async def test_pings_of_the_peer_are_answered_whatever_the_body_does(rig):
@@ -302,8 +295,7 @@ async def test_a_pong_is_sent_unasked(rig):
         await websocket.pong()
         await websocket.pong(b"heartbeat")
 
-    async with rig.connect(body) as peer:
-        assert await peer.rest() == [("pong", b""), ("pong", b"heartbeat"), ("close", (1000, ""))]
+    assert await rig.run(body) == [("pong", b""), ("pong", b"heartbeat"), ("close", (1000, ""))]
 
 
 async def test_waiting_ping_gets_a_disconnect_when_connection_ends(rig):

@@ -46,8 +46,7 @@ async def test_send_stream_of_nothing_is_an_empty_binary_message(rig):
     async def body(websocket):
         await websocket.send_stream([])
 
-    async with rig.connect(body) as peer:
-        assert await peer.rest() == [("binary", b""), ("close", (1000, ""))]
+    assert await rig.run(body) == [("binary", b""), ("close", (1000, ""))]
 
 
 async def test_each_fragment_leaves_as_soon_as_the_next_is_there(rig):
@@ -95,8 +94,7 @@ async def test_other_senders_wait_for_the_stream_and_pings_do_not(rig):
             await websocket.pong(b"meanwhile")
             middle.set()
 
-    async with rig.connect(body, limits=SMALL) as peer:
-        seen = await peer.rest()
+    seen = await rig.run(body, limits=SMALL)
     assert seen[:2] == [("pong", b"meanwhile"), ("text", "one two three")]
     assert sorted(content for _, content in seen[2:4]) == ["also later", "later"]
     assert seen[4:] == [("close", (1000, ""))]
@@ -150,8 +148,7 @@ async def test_a_wrong_first_chunk_is_refused_and_nothing_was_sent(rig, chunks):
             await websocket.send_stream(chunks)
         await websocket.send("unharmed")
 
-    async with rig.connect(body) as peer:
-        assert await peer.rest() == [("text", "unharmed"), ("close", (1000, ""))]
+    assert await rig.run(body) == [("text", "unharmed"), ("close", (1000, ""))]
 
 
 async def test_stream_failing_before_any_send_leaves_connection_intact(rig):
@@ -166,8 +163,7 @@ async def test_stream_failing_before_any_send_leaves_connection_intact(rig):
             await websocket.send_stream(chunks())
         await websocket.send("unharmed")
 
-    async with rig.connect(body) as peer:
-        assert await peer.rest() == [("text", "unharmed"), ("close", (1000, ""))]
+    assert await rig.run(body) == [("text", "unharmed"), ("close", (1000, ""))]
 
 
 async def test_stream_failing_midway_ends_connection_and_raises_error(rig, caplog):
@@ -186,8 +182,7 @@ async def test_stream_failing_midway_ends_connection_and_raises_error(rig, caplo
         with pytest.raises(WebSocketDisconnect, match="1011"):
             await websocket.send("too late")
 
-    async with rig.connect(body) as peer:
-        assert await peer.rest() == [("close", (1011, "message was not completed"))]
+    assert await rig.run(body) == [("close", (1011, "message was not completed"))]
     assert rig.error is None
     assert caplog.records == []
 
@@ -209,8 +204,7 @@ async def test_cancelled_stream_ends_the_connection_if_partly_sent(rig):
             nursery.cancel_scope.cancel()
         assert websocket.close_code == 1011
 
-    async with rig.connect(body) as peer:
-        assert await peer.rest() == [("close", (1011, "message was not completed"))]
+    assert await rig.run(body) == [("close", (1011, "message was not completed"))]
 
 
 @pytest.mark.parametrize("network", ["poller", "stream"])  # a memory stream always has room
@@ -257,8 +251,7 @@ async def test_a_stream_is_closed_whatever_becomes_of_it(rig):
             await websocket.send_stream(chunks("never begun"))
         assert ended == ["first", 2]
 
-    async with rig.connect(body) as peer:
-        await peer.rest()
+    await rig.run(body)
 
 
 async def test_close_during_a_stream_ends_the_stream_in_its_sender(rig):
@@ -283,8 +276,7 @@ async def test_close_during_a_stream_ends_the_stream_in_its_sender(rig):
             await sent.wait()
             await websocket.close(4000)
 
-    async with rig.connect(body) as peer:
-        assert (await peer.rest())[-1] == ("close", (4000, ""))
+    assert (await rig.run(body))[-1] == ("close", (4000, ""))
 
 
 # --- receiving ---
@@ -320,10 +312,7 @@ async def test_receive_stream_of_one_frame_gives_the_same_message(rig, content):
         assert kind().join([part async for part in websocket.receive_stream()]) == content
         assert await websocket.receive() == "next"
 
-    async with rig.connect(body) as peer:
-        await peer.message(content)
-        await peer.message("next")
-        assert await peer.rest() == [("close", (1000, ""))]
+    assert await rig.run(body, content, "next") == [("close", (1000, ""))]
 
 
 async def test_a_message_that_was_there_already_comes_as_one_part(rig):
