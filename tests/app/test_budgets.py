@@ -11,6 +11,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from support.endings import code_of, end_of
+from support.handlers import echo
 
 from tests.documented.ways import Way
 from trio_ws import (
@@ -310,10 +311,7 @@ def way(request: pytest.FixtureRequest) -> Way:
 async def test_budgets_hold_on_every_transport(way: Way) -> None:
     app = App(budget=Budget(messages=4, per=NEVER, by="address", over="close", code=4429))
 
-    @app.websocket("/echo", budget=[Budget(messages=2, per=NEVER, over="reply"), *app.services.budget])
-    async def echo(ws: WebSocket) -> None:
-        async for message in ws:
-            await ws.send(message)
+    app.websocket("/echo", budget=[Budget(messages=2, per=NEVER, over="reply"), *app.services.budget])(echo)
 
     async with way.visit(app) as visitor:
         async with visitor.connect("/echo") as ws:

@@ -12,6 +12,7 @@ import attrs
 import pytest
 import trio
 from support.endings import code_of, refusal_of
+from support.handlers import echo
 from support.internals import internal
 from trio.testing import memory_stream_pair
 
@@ -51,10 +52,7 @@ def echoing(**of_guard: Any) -> App:
         }
         return Credentials("ada", **made)
 
-    @app.websocket("/a", guards=[guard])
-    async def view(ws: WebSocket) -> None:
-        async for message in ws:
-            await ws.send(message)
+    app.websocket("/a", guards=[guard])(echo)
 
     return app
 

@@ -14,6 +14,7 @@ import attrs
 import pytest
 from pydantic import BaseModel, Field, Json, SecretStr, field_serializer
 from support.endings import code_of, refusal_of, status_of
+from support.handlers import echo
 
 from trio_ws import App, BlockingWebSocket, Ok, Sessions, WebSocket
 from trio_ws.app.replies import NotAReply, encode_reply
@@ -39,10 +40,7 @@ class Box(BaseModel):
 def senders() -> App:
     app = App()
 
-    @app.websocket("/echo", value_type="json")
-    async def echo(ws: WebSocket) -> None:
-        async for message in ws:
-            await ws.send(message)
+    app.websocket("/echo", value_type="json")(echo)
 
     @app.websocket("/plain", value_type="json")
     def plain(ws: BlockingWebSocket) -> None:

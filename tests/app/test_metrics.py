@@ -10,8 +10,9 @@ import prometheus_client
 import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
+from support.handlers import echo
 
-from trio_ws import App, ConnectionRejected, WebSocket
+from trio_ws import App, ConnectionRejected
 from trio_ws.app.metrics import FIGURES, Metrics
 from trio_ws.runtime.command import WORKER_VARIABLE
 
@@ -21,10 +22,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "seeing.md"
 def application() -> App:
     app = App()
 
-    @app.websocket("/echo")
-    async def echo(ws: WebSocket) -> None:
-        async for message in ws:
-            await ws.send(message)
+    app.websocket("/echo")(echo)
 
     return app
 

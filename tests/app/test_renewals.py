@@ -11,6 +11,7 @@ import pytest
 import trio
 from pydantic import BaseModel
 from support.endings import code_of
+from support.handlers import echo
 
 from tests.documented.ways import Way
 from trio_ws import (
@@ -53,10 +54,7 @@ def renewable(**options: Any) -> App:
             raise Unauthorized({"token": "unknown"})
         return Credentials(data.token, expires_at=in_seconds(60))
 
-    @app.websocket("/view", guards=[signed_in])
-    async def view(ws: WebSocket) -> None:
-        async for message in ws:
-            await ws.send(message)
+    app.websocket("/view", guards=[signed_in])(echo)
 
     @app.websocket("/plain", guards=[signed_in])
     def plain(ws: BlockingWebSocket) -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 import trio
 from support.endings import code_of, status_of
+from support.handlers import echo
 from support.internals import internal
 
 from tests.documented.ways import Way
@@ -39,10 +40,7 @@ def serving(backplane: MemoryBackplane | None = None, **of_credentials: Any) -> 
     async def signed_in(context: GuardContext) -> Credentials:
         return Credentials(context.request.headers["user"], **of_credentials)
 
-    @app.websocket("/a", guards=[signed_in])
-    async def view(ws: WebSocket) -> None:
-        async for message in ws:
-            await ws.send(message)
+    app.websocket("/a", guards=[signed_in])(echo)
 
     return app
 

@@ -11,6 +11,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from support.endings import code_of, end_of
+from support.handlers import echo, stall
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_ws import (
@@ -32,11 +33,6 @@ from .server import bridge_of, calling, seen_as
 TIMES = Timeouts(
     ping_interval=None, close_timeout=2, drain_timeout=1, cleanup_timeout=5, send_timeout=3, open_timeout=4
 )
-
-
-async def echo(ws: WebSocket) -> None:
-    async for message in ws:
-        await ws.send(message)
 
 
 # --- messages --------------------------------------------------------------------------------------------------------
@@ -736,10 +732,7 @@ async def test_a_call_that_begins_with_the_end_calls_nobody() -> None:
 async def test_no_answer_within_open_timeout_is_a_503(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def handler(ws: WebSocket) -> None:
-        await trio.sleep_forever()
-
-    bridge = bridge_of(handler, settings={"timeouts": TIMES}, auto_accept=False)
+    bridge = bridge_of(stall, settings={"timeouts": TIMES}, auto_accept=False)
     async with calling(bridge) as call:
         await call.next(2)
         assert trio.current_time() == 4
@@ -855,10 +848,7 @@ async def test_second_shutdown_can_only_shorten_the_grace(autojump_clock: MockCl
 async def test_handler_that_never_reads_is_cancelled_after_close_reply(autojump_clock: MockClock) -> None:
     """A handler that never reads is cancelled when its client has answered."""
 
-    async def handler(ws: WebSocket) -> None:
-        await trio.sleep_forever()
-
-    bridge = bridge_of(handler, settings={"timeouts": TIMES})
+    bridge = bridge_of(stall, settings={"timeouts": TIMES})
     async with calling(bridge) as call:
         await call.next(1)
         bridge.shutdown(grace=50)
@@ -901,14 +891,11 @@ async def test_a_trusted_proxy_says_who_the_client_is() -> None:
 async def test_a_server_that_cancels_the_call_lets_it_say_goodbye(autojump_clock: MockClock) -> None:
     codes = []
 
-    async def handler(ws: WebSocket) -> None:
-        await trio.sleep_forever()
-
     async def farewell(ws: WebSocket, code: int) -> None:
         await trio.sleep(1)
         codes.append(code)
 
-    async with calling(bridge_of(handler, on_disconnect=farewell)) as call:
+    async with calling(bridge_of(stall, on_disconnect=farewell)) as call:
         await call.next(1)
         start = trio.current_time()
         call.scope.cancel()

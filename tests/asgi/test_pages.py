@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 from support.asgi import plain_hypercorn
+from support.handlers import echo
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_ws import App, Limits, Response, Timeouts, WebSocket
@@ -57,10 +58,7 @@ def app() -> App:
     app.page("/wrong", lambda request: Response(headers={"Connection": "close"}))
     app.page("/nothing", lambda request: Response(status=204))
 
-    @app.websocket("/echo")
-    async def echo(ws: WebSocket) -> None:
-        async for message in ws:
-            await ws.send(message)
+    app.websocket("/echo")(echo)
 
     return app
 

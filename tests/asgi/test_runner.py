@@ -17,6 +17,7 @@ import trio
 import trustme
 from contracts.rig import Peer, read_head, request, status_of
 from support.asgi import VERSIONS, Version, config_of, open_network, plain_hypercorn, serving
+from support.handlers import echo, stall
 from support.tls import trusting
 from support.tunnel import Tunnel
 
@@ -42,10 +43,7 @@ def app() -> App:
     app.state.codes = []
     app.page("/page", lambda request: f"{request.url.scheme} {request.url.host}")
 
-    @app.websocket("/echo")
-    async def echo(ws: WebSocket) -> None:
-        async for message in ws:
-            await ws.send(message)
+    app.websocket("/echo")(echo)
 
     @app.listener("/listener")
     async def listener(data: Any) -> Any:
@@ -176,9 +174,7 @@ async def test_hypercorn_pings_as_often_as_we_would(given: float | None) -> None
     seen = []
     app = App(timeouts=Timeouts(ping_interval=0.05))
 
-    @app.websocket("/echo")
-    async def echo(ws: WebSocket) -> None:
-        await trio.sleep_forever()
+    app.websocket("/echo")(stall)
 
     with trio.fail_after(LONG):
         async with serving(

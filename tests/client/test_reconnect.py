@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from support.handlers import QUICK, Ends, echo, serve
+from support.handlers import QUICK, Ends, echo, serve, stall
 from support.internals import internal
 from trio.testing import wait_all_tasks_blocked
 
@@ -414,10 +414,7 @@ async def test_cancelled_while_it_waits_leaves_nothing_open(autojump_clock, scri
 
 
 async def test_cancelled_while_it_dials_leaves_nothing_open(autojump_clock, script):
-    async def ponder(_: WebSocket) -> None:
-        await trio.sleep_forever()
-
-    script.plan(ponder)
+    script.plan(stall)
     with trio.move_on_after(0.5) as scope:
         await drain()
     assert scope.cancelled_caught

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+from support.handlers import echo
 from support.internals import set_internal
 from support.networks import SocketNetwork, close, dial, serving, text
 from support.turns import Turns
@@ -79,11 +80,6 @@ def calls(sockets, monkeypatch):
 
         monkeypatch.setattr(trio.SocketStream, "send_all", noted_send_all)
     return calls
-
-
-async def echo(ws: WebSocket) -> None:
-    async for message in ws:
-        await ws.send(message)
 
 
 async def test_the_replies_to_one_packet_leave_in_one_system_call(sockets, calls):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+from support.handlers import echo
 from support.networks import SocketNetwork, Witness, dial, pong, serving
 
 from contracts.rig import Rig
@@ -137,11 +138,7 @@ async def test_an_idle_connection_is_closed_with_1001(rig, autojump_clock):
 
 
 async def test_a_connection_is_closed_with_1001_at_its_maximum_age(rig, autojump_clock):
-    async def body(ws: WebSocket) -> None:
-        async for message in ws:
-            await ws.send(message)
-
-    async with rig.connect(body, timeouts=times(max_lifetime=10.0)) as peer:
+    async with rig.connect(echo, timeouts=times(max_lifetime=10.0)) as peer:
         for _ in range(9):
             await trio.sleep(1)
             await peer.message("busy")

@@ -7,7 +7,7 @@ import logging
 import pytest
 import trio
 from support.endings import code_of, end_of
-from support.handlers import noted_when_cancelled
+from support.handlers import noted_when_cancelled, stall
 
 from contracts.rig import LONG, Rig, status_of
 from trio_ws import (
@@ -629,10 +629,7 @@ SOCKETS = pytest.mark.parametrize("network", ["poller", "stream"])
 async def test_on_disconnect_gets_1006_behind_unread_messages(server):
     """The handler never reads and its peer drops the connection: the close frame that nobody sent is none."""
 
-    async def body(websocket):
-        await trio.sleep_forever()
-
-    async with server.connect(body) as peer:
+    async with server.connect(stall) as peer:
         for _ in range(100):
             await peer.message("more than the inbox takes")
         await trio.testing.wait_all_tasks_blocked()
@@ -644,10 +641,7 @@ async def test_on_disconnect_gets_1006_behind_unread_messages(server):
 async def test_on_disconnect_gets_peer_code_behind_unread_messages(server):
     """on_disconnect gets the peer's code when it came behind messages nobody read."""
 
-    async def body(websocket):
-        await trio.sleep_forever()
-
-    async with server.connect(body) as peer:
+    async with server.connect(stall) as peer:
         for _ in range(100):
             await peer.message("more than the inbox takes")
         await peer.close(4004)

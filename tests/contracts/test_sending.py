@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+from support.handlers import stall
 
 from trio_ws import Limits, LocalProtocolError, Timeouts, WebSocketDisconnect, WebSocketMessage
 
@@ -281,10 +282,7 @@ async def test_unsendable_ping_is_refused_and_none_is_outstanding(rig, payload, 
 
 
 async def test_pings_of_the_peer_are_answered_whatever_the_body_does(rig):
-    async def body(websocket):
-        await trio.sleep_forever()
-
-    async with rig.connect(body) as peer:
+    async with rig.connect(stall) as peer:
         for number in range(3):
             await peer.ping(b"%d" % number)
             assert await peer.next() == ("pong", b"%d" % number)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from support.handlers import noted_when_cancelled
+from support.handlers import noted_when_cancelled, stall
 from trio.testing import wait_all_tasks_blocked
 
 from contracts.rig import LONG, Peer, request, status_of
@@ -180,12 +180,9 @@ async def test_handlers_that_know_of_nothing_have_the_whole_grace(server, clock)
 
 @pytest.mark.parametrize("cancel", [False, True])
 async def test_shutdown_with_1012_and_no_grace_is_at_once(server, clock, cancel):
-    async def body(websocket):
-        await trio.sleep_forever()
-
     async with trio.open_nursery() as clients:
         async with trio.open_nursery() as nursery:
-            await server.serve(nursery, body, timeouts=Timeouts(ping_interval=None))
+            await server.serve(nursery, stall, timeouts=Timeouts(ping_interval=None))
             peers = [await connect(server, "") for _ in range(5)]
             for peer in peers:
                 clients.start_soon(peer.rest)
@@ -296,9 +293,6 @@ async def test_handler_in_grace_may_receive_arrived_data_uncancelled(server, clo
 async def test_on_disconnect_runs_bounded_when_serve_is_cancelled(server, clock):
     """on_disconnect runs for everyone when serve is cancelled and is bounded."""
 
-    async def body(websocket):
-        await trio.sleep_forever()
-
     ended = []
 
     async def on_disconnect(websocket, code):
@@ -307,7 +301,7 @@ async def test_on_disconnect_runs_bounded_when_serve_is_cancelled(server, clock)
     times = Timeouts(ping_interval=None, shutdown_grace=0, cleanup_timeout=0.2, close_timeout=0.2)
     async with trio.open_nursery() as clients:
         async with trio.open_nursery() as nursery:
-            await server.serve(nursery, body, timeouts=times, on_disconnect=on_disconnect)
+            await server.serve(nursery, stall, timeouts=times, on_disconnect=on_disconnect)
             for _ in range(3):
                 clients.start_soon(_stay, await connect(server, ""))
             started = trio.current_time()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from support.handlers import echo
 from support.networks import SocketNetwork, binary, dial, ping, serving, text
 from support.turns import Turns
 
@@ -54,11 +55,6 @@ class UnixNetwork(SocketNetwork):
 @pytest.fixture(params=["poller", "stream"])
 def network(request: pytest.FixtureRequest, tmp_path: Path) -> UnixNetwork:
     return UnixNetwork(tmp_path / "socket", poller=request.param == "poller")
-
-
-async def echo(ws: WebSocket) -> None:
-    async for message in ws:
-        await ws.send(message)
 
 
 async def swallow(ws: WebSocket) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 from support.endings import code_of
+from support.handlers import echo
 from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis
 
 from trio_ws import (
@@ -38,10 +39,7 @@ def serving(url: str, **options: Any) -> App:
         issued_at = headers.get("issued-at")
         return Credentials(headers["user"], issued_at=None if issued_at is None else float(issued_at))
 
-    @app.websocket("/a", guards=[signed_in])
-    async def view(ws: WebSocket) -> None:
-        async for message in ws:
-            await ws.send(message)
+    app.websocket("/a", guards=[signed_in])(echo)
 
     return app
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import trio
+from support.handlers import echo
 from support.internals import set_internal
 from support.tls import contexts, tls_over
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_ws import Limits, Timeouts, WebSocket, open_websocket, serve_websocket
+from trio_ws import Limits, Timeouts, open_websocket, serve_websocket
 from trio_ws.server.admission import REFUSALS, SPARE_DESCRIPTORS, Admission
 from trio_ws.testing import MemoryNetwork
 from trio_ws.transport.tls_session import TLSSession
@@ -33,11 +34,6 @@ def poller(request: pytest.FixtureRequest) -> bool:
 def clock() -> MockClock:
     """Nothing times out unless a test says so."""
     return MockClock()
-
-
-async def echo(ws: WebSocket) -> None:
-    async for message in ws:
-        await ws.send(message)
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 from support.endings import end_of, refusal_of
-from support.handlers import echo, serve
+from support.handlers import echo, serve, stall
 
 from tests.testing.responders import Routes
 from trio_ws import (
@@ -136,10 +136,7 @@ class TestWhatTheyAreTold:
     async def test_a_refusal_that_is_the_server_s(self, autojump_clock):
         heard = Everything()
 
-        async def hesitate(ws: WebSocket) -> None:
-            await trio.sleep_forever()
-
-        client = TestClient(Routes({"/echo": hesitate}, instruments=[heard], auto_accept=False), timeout=60)
+        client = TestClient(Routes({"/echo": stall}, instruments=[heard], auto_accept=False), timeout=60)
         async with client:
             await refusal_of(client, "/echo")
         assert heard.told == [OPENED, ("answered", 503), ("closed", None)]
@@ -147,10 +144,7 @@ class TestWhatTheyAreTold:
     async def test_a_client_that_leaves_before_the_answer(self, nursery):
         heard = Everything()
 
-        async def hesitate(ws: WebSocket) -> None:
-            await trio.sleep_forever()
-
-        server = await serve(nursery, hesitate, auto_accept=False, instruments=[heard])
+        server = await serve(nursery, stall, auto_accept=False, instruments=[heard])
         with trio.move_on_after(PATIENCE):
             async with trio.open_nursery() as connecting:
                 connecting.start_soon(lambda: open_websocket(f"{server.urls[0]}/echo").__aenter__())

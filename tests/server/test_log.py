@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trio
 from support.endings import code_of, end_of, refusal_of
-from support.handlers import echo, serve
+from support.handlers import echo, serve, stall
 from support.tls import contexts
 
 from tests.testing.responders import Routes
@@ -260,10 +260,7 @@ class TestEveryRecord:
         assert (records[1].code, records[1].closed_by) == (1012, "local")
 
     async def test_an_answer_that_comes_too_late(self, autojump_clock, records):
-        async def hesitate(ws: WebSocket) -> None:
-            await trio.sleep_forever()
-
-        async with TestClient(Routes({"/x": hesitate}, auto_accept=False), timeout=60) as client:
+        async with TestClient(Routes({"/x": stall}, auto_accept=False), timeout=60) as client:
             await refusal_of(client, "/x?token=secret")
         record = await self.told(records, "WARNING", "%s got no answer within open_timeout: refused with 503", "status")
         assert record.status == 503

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 import trio
+from support.handlers import echo
 
 from trio_ws import Server, Timeouts, WebSocket, open_websocket, serve_websocket
 
@@ -41,11 +42,6 @@ class Tally:
     pings: int = 0
     pauses: int = 0
     reconnects: int = 0
-
-
-async def echo(ws: WebSocket) -> None:
-    async for message in ws:
-        await ws.send(message)
 
 
 def messages(rng: random.Random, count: int) -> Iterator[str | bytes]:

@@ -19,6 +19,11 @@ async def echo(websocket: WebSocket) -> None:
         await websocket.send(message)
 
 
+async def stall(websocket: WebSocket) -> None:
+    """Neither read nor send, until it is cancelled."""
+    await trio.sleep_forever()
+
+
 async def noted_when_cancelled(notes: list[Any], note: Any = True) -> None:
     """Wait for ever, and append `note` at the end of it."""
     try:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from support.handlers import stall
 
 from tests.testing.responders import Alive, Routes, echo
 from trio_ws import ConnectionRejected, WebSocket, WebSocketDisconnect
@@ -179,10 +180,7 @@ def test_a_test_that_skips_itself_within_a_block_is_skipped() -> None:
 
 
 def test_a_handler_that_outlives_its_connection_is_a_leak() -> None:
-    async def stubborn(websocket: WebSocket) -> None:
-        await trio.sleep_forever()
-
-    app = Routes({"/stay": stubborn}, when_peer_leaves="finish")
+    app = Routes({"/stay": stall}, when_peer_leaves="finish")
     with pytest.raises(LeakedTask, match=r"/stay #1 at .* in stubborn"):
         with TestClient(app, timeout=0.05) as client, client.websocket_connect("/stay"):
             pass

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import trio
+from support.handlers import echo
 
-from trio_ws import App, WebSocket
+from trio_ws import App
 from trio_ws.testing import (
     CancellationPoint,
     InvalidFrame,
@@ -22,10 +23,7 @@ from trio_ws.testing import (
 app = App()
 
 
-@app.websocket("/echo")
-async def echo(ws: WebSocket) -> None:
-    async for message in ws:
-        await ws.send(message)
+app.websocket("/echo")(echo)
 
 
 async def test_each_checkpoint_is_cancelled_once(autojump_clock: Any) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 import trio
+from support.handlers import echo
 from support.tls import contexts
 from trio.testing import MockClock, check_half_closeable_stream
 
-from trio_ws import App, ConnectError, WebSocket, WebSocketDisconnect, open_websocket
+from trio_ws import App, ConnectError, WebSocketDisconnect, open_websocket
 from trio_ws.testing import (
     GENTLE_KINDS,
     CancellationPoint,
@@ -37,10 +38,7 @@ from trio_ws.testing.memory_stream import BUFFER_BYTES, MemoryStream, memory_pai
 app = App()
 
 
-@app.websocket("/echo")
-async def echo(ws: WebSocket) -> None:
-    async for message in ws:
-        await ws.send(message)
+app.websocket("/echo")(echo)
 
 
 def bad(**directions: Any) -> tuple[ChaosStream, MemoryStream]:

@@ -9,6 +9,7 @@ import attrs
 import pytest
 import trio
 from support.endings import code_of, status_of
+from support.handlers import stall
 
 import trio_ws.testing
 from tests.testing.responders import Alive, Routes, echo
@@ -224,10 +225,7 @@ async def test_sending_to_a_handler_that_does_not_read_is_a_timeout(autojump_clo
 
 
 async def test_an_answer_that_does_not_come_is_a_timeout(autojump_clock) -> None:
-    async def undecided(websocket: WebSocket) -> None:
-        await trio.sleep_forever()
-
-    async with TestClient(Routes({"/": undecided}, auto_accept=False)) as client:
+    async with TestClient(Routes({"/": stall}, auto_accept=False)) as client:
         with pytest.raises(ConnectTimeout, match="within 5 seconds"):
             async with client.websocket_connect("/"):
                 pass

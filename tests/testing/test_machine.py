@@ -8,6 +8,7 @@ import pytest
 import trio
 from hypothesis import Phase, settings
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
+from support.handlers import echo
 
 from trio_ws import App, Limits, WebSocket
 from trio_ws.testing import GENTLE_KINDS
@@ -19,10 +20,7 @@ FEW = settings(max_examples=5, stateful_step_count=12, deadline=None, database=N
 FINDING = settings(FEW, max_examples=500, stateful_step_count=30, derandomize=True, phases=[Phase.generate])
 
 
-@app.websocket("/echo")
-async def echo(ws: WebSocket) -> None:
-    async for message in ws:
-        await ws.send(message)
+app.websocket("/echo")(echo)
 
 
 class EchoMachine(WebSocketMachine):

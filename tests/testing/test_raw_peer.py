@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 import trio
+from support.handlers import echo
 from support.tls import contexts
 
 from trio_ws import App, ConnectionRejected, WebSocket, WebSocketDisconnect, open_websocket
@@ -31,10 +32,7 @@ from trio_ws.testing.memory_stream import memory_pair
 app = App()
 
 
-@app.websocket("/echo")
-async def echo(ws: WebSocket) -> None:
-    async for message in ws:
-        await ws.send(message)
+app.websocket("/echo")(echo)
 
 
 @app.websocket("/silent")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from support.handlers import echo
 from support.machine import descriptors
 from support.receivers import Recorder
 from support.turns import Turns
@@ -344,10 +345,6 @@ def open_descriptors() -> int:
 async def test_a_client_that_reads_has_one_descriptor(nursery):
     (sock,) = await bind_tcp("127.0.0.1", 0)
     port = sock.getsockname()[1]
-
-    async def echo(ws) -> None:
-        async for message in ws:
-            await ws.send(message)
 
     await nursery.start(lambda task_status: serve_websocket(echo, listeners=[sock], task_status=task_status))
     counts = []
