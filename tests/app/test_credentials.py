@@ -12,7 +12,7 @@ import attrs
 import pytest
 import trio
 from support.endings import code_of, refusal_of
-from support.handlers import echo
+from support.handlers import echo, until_cancelled
 from support.internals import internal
 from trio.testing import memory_stream_pair
 
@@ -177,10 +177,7 @@ async def test_handler_without_a_loop_is_cancelled_at_expiry(autojump_clock: Any
     @app.websocket("/a")
     async def view(ws: WebSocket) -> None:
         ws.expires_at(in_seconds(60))
-        try:
-            await trio.sleep_forever()
-        finally:
-            ended.append(ws.close_code)
+        await until_cancelled(lambda _: ended.append(ws.close_code))
 
     async with app.test_client(timeout=LONG) as client, client.websocket_connect("/a") as ws:
         assert await code_of(ws) == 4401
@@ -602,10 +599,7 @@ async def test_on_expiring_ends_with_its_connection(autojump_clock: Any) -> None
     ended = []
 
     async def on_expiring(ws: WebSocket) -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            ended.append(ws.close_code)
+        await until_cancelled(lambda _: ended.append(ws.close_code))
 
     app = echoing(expires_at=lambda: in_seconds(60), warn_before=20, on_expiring=on_expiring)
     async with app.test_client(timeout=LONG) as client, client.websocket_connect("/a") as ws:

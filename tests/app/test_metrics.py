@@ -8,9 +8,8 @@ from pathlib import Path
 
 import prometheus_client
 import pytest
-import trio
 from prometheus_client.parser import text_string_to_metric_families
-from support.handlers import echo
+from support.handlers import echo, until_gone
 
 from trio_ws import App, ConnectionRejected
 from trio_ws.app.metrics import FIGURES, Metrics
@@ -48,8 +47,7 @@ async def test_a_scrape_shows_the_server_s_statistics():
             async with client.websocket_connect("/nowhere"):
                 pass
         async with client.websocket_connect("/echo"):
-            while app.server.statistics().connections > 1:
-                await trio.sleep(0.001)
+            await until_gone(app.server, 1)
             answer = await client.get("/metrics")
     assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     assert answer.headers["cache-control"] == "no-store"
@@ -119,8 +117,7 @@ async def test_a_worker_s_figures_have_its_number(monkeypatch):
     app.metrics()
     async with app.test_client() as client:
         await client.get("/nothing")
-        while app.server.statistics().connections:
-            await trio.sleep(0.001)
+        await until_gone(app.server)
         found = samples((await client.get("/metrics")).text)
     assert found["trio_ws_connections{worker=3}"] == 1
     assert found["trio_ws_http_answers_total{status=404,worker=3}"] == 1

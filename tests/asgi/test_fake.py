@@ -11,7 +11,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from support.endings import code_of, end_of
-from support.handlers import echo, stall
+from support.handlers import echo, stall, until_cancelled
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_ws import (
@@ -224,11 +224,7 @@ async def test_the_disconnect_rule_cancels_who_does_not_read_at_once(autojump_cl
     fate = []
 
     async def handler(ws: WebSocket) -> None:
-        try:
-            await trio.sleep_forever()
-        except trio.Cancelled as cancelled:
-            fate.append((trio.current_time(), cancelled.reason))
-            raise
+        await until_cancelled(lambda cancelled: fate.append((trio.current_time(), cancelled.reason)))
 
     async with calling(bridge_of(handler)) as call:
         await trio.sleep(5)
@@ -249,10 +245,7 @@ async def test_drain_timeout_before_and_cleanup_timeout_after_notice(autojump_cl
             else:
                 await ws.send("read")
             start = trio.current_time()
-            try:
-                await trio.sleep_forever()
-            finally:
-                fate.append(trio.current_time() - start)
+            await until_cancelled(lambda _: fate.append(trio.current_time() - start))
 
         return handler
 
@@ -680,11 +673,7 @@ async def test_client_leaving_before_the_answer_cancels_handler() -> None:
     reasons = []
 
     async def handler(ws: WebSocket) -> None:
-        try:
-            await trio.sleep_forever()
-        except trio.Cancelled as cancelled:
-            reasons.append(cancelled.reason)
-            raise
+        await until_cancelled(lambda cancelled: reasons.append(cancelled.reason))
 
     async with calling(bridge_of(handler, auto_accept=False)) as call:
         await wait_all_tasks_blocked()

@@ -17,7 +17,7 @@ import trio
 import trustme
 from contracts.rig import Peer, read_head, request, status_of
 from support.asgi import VERSIONS, Version, config_of, open_network, plain_hypercorn, serving
-from support.handlers import echo, stall
+from support.handlers import echo, stall, until_gone
 from support.tls import trusting
 from support.tunnel import Tunnel
 
@@ -272,8 +272,7 @@ async def test_late_answer_to_our_close_frame_is_harmless(version: Version) -> N
             other = await dial(bridge.port, version, "/echo?stay=1")
             peer = await dial(bridge.port, version)
             assert await peer.next() == ("close", (4000, ""))
-            while bridge.statistics().connections > 1:
-                await trio.sleep(0.005)
+            await until_gone(bridge, 1)
             if version == "http2":  # over HTTP/1.1 the connection has ended
                 await peer.close(4000)
             await peer.leave()

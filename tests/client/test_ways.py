@@ -9,7 +9,7 @@ import pytest
 import trio
 import trustme
 from support.endings import code_of, end_of
-from support.handlers import QUICK, Ends, serve
+from support.handlers import QUICK, Ends, serve, until_gone
 from support.tls import trusting
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
@@ -318,8 +318,7 @@ class TestFailures:
                         await trio.sleep_forever()
             assert cancelled or ws.context.channel.closing.gone
             assert cancelled or (ws.close_info.code, ws.close_info.by) == (1000, "local")
-            while server.statistics().connections:
-                await trio.sleep(0.001)
+            await until_gone(server)
 
     async def test_nothing_stays_open_after_many_connections(self, nursery, poller):
         server = await serve(nursery, greet)
@@ -328,5 +327,4 @@ class TestFailures:
             for _ in range(20):
                 async with open_websocket(server.urls[0], poller=poller) as ws:
                     await ws.receive()
-            while server.statistics().connections:
-                await trio.sleep(0.001)
+            await until_gone(server)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+from support.handlers import until_gone
 from support.networks import SocketNetwork, Witness, binary, close, dial, ping, serving, text
 
 from trio_ws import Limits, Timeouts, WebSocket, WebSocketDisconnect
@@ -236,8 +237,7 @@ async def test_disconnect_behind_unread_data_is_no_handler_error(sockets, caplog
             await trio.testing.wait_all_tasks_blocked(0.05)
             await peer.reset()
             await ended.wait()
-            while server.statistics().connections:
-                await trio.sleep(0.001)
+            await until_gone(server)
             assert server.statistics().handler_errors == 0
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 import trio
+from support.handlers import until_cancelled
 from trio.testing import MockClock
 
 from contracts.rig import Rig
@@ -32,11 +33,7 @@ async def test_peer_that_left_behind_full_window_is_noticed(rig: Rig, jumping: M
     cancelled: list[float] = []
 
     async def body(_: WebSocket) -> None:
-        try:
-            await trio.sleep_forever()
-        except trio.Cancelled:
-            cancelled.append(trio.current_time())
-            raise
+        await until_cancelled(lambda _: cancelled.append(trio.current_time()))
 
     async with rig.connect(body, timeouts=Timeouts(ping_interval=2.0)) as peer:
         with trio.move_on_after(0.5):

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from support.handlers import until_cancelled
 
 from contracts.rig import PATIENT, request, status_of
 from trio_ws import LocalProtocolError, Reject, Timeouts, WebSocketDisconnect, WebSocketException
@@ -297,11 +298,7 @@ async def test_client_leaving_before_the_answer_cancels_the_handler(server, capl
 
     async def wait(websocket):
         began.set()
-        try:
-            await trio.sleep_forever()
-        except trio.Cancelled as cancelled:
-            ended.append(cancelled)
-            raise
+        await until_cancelled(ended.append)
 
     options = {"around": around(wait)} if where == "guard" else {"body": wait, "auto_accept": False}
     async with served(server, **options):
@@ -348,11 +345,7 @@ async def test_no_answer_in_open_timeout_is_503_and_cancels_handler(server, capl
     ended = []
 
     async def wait(websocket):
-        try:
-            await trio.sleep_forever()
-        except trio.Cancelled as cancelled:
-            ended.append(cancelled.reason)
-            raise
+        await until_cancelled(lambda cancelled: ended.append(cancelled.reason))
 
     options = {"around": around(wait)} if where == "guard" else {"body": wait, "auto_accept": False}
     async with served(server, timeouts=Timeouts(open_timeout=0.1), **options):

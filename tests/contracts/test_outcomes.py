@@ -7,7 +7,7 @@ import logging
 import pytest
 import trio
 from support.endings import code_of, end_of
-from support.handlers import noted_when_cancelled, stall
+from support.handlers import noted_when_cancelled, stall, until_cancelled
 
 from contracts.rig import LONG, Rig, status_of
 from trio_ws import (
@@ -370,11 +370,7 @@ async def test_peer_without_pong_is_closed_with_1011_and_replies_late(rig, clock
     ended = []
 
     async def body(websocket):
-        try:
-            await trio.sleep_forever()
-        except trio.Cancelled as cancelled:
-            ended.append(cancelled.reason)
-            raise
+        await until_cancelled(lambda cancelled: ended.append(cancelled.reason))
 
     times = Timeouts(ping_interval=0.1, ping_timeout=0.1)
     async with rig.connect(body, timeouts=times) as peer:
@@ -514,10 +510,7 @@ async def test_child_tasks_are_cancelled_when_the_handler_has_ended(rig):
 
     async def body(websocket):
         async def child():
-            try:
-                await trio.sleep_forever()
-            finally:
-                ended.append(websocket.connected)
+            await until_cancelled(lambda _: ended.append(websocket.connected))
 
         websocket.nursery.start_soon(child)
         await trio.testing.wait_all_tasks_blocked()

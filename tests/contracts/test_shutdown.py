@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from support.handlers import noted_when_cancelled, stall
+from support.handlers import noted_when_cancelled, stall, until_cancelled
 from trio.testing import wait_all_tasks_blocked
 
 from contracts.rig import LONG, Peer, request, status_of
@@ -221,10 +221,7 @@ async def test_first_shutdown_sets_the_grace_even_longer_than_usual(server, cloc
 
     async def body(websocket):
         started = trio.current_time()
-        try:
-            await trio.sleep_forever()
-        finally:
-            lived.append(trio.current_time() - started)
+        await until_cancelled(lambda _: lived.append(trio.current_time() - started))
 
     async with trio.open_nursery() as clients, trio.open_nursery() as nursery:
         times = Timeouts(ping_interval=None, shutdown_grace=0)

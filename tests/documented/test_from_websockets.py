@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 from support.endings import end_of, refusal_of
+from support.handlers import until_cancelled
 
 from trio_ws import (
     App,
@@ -173,10 +174,7 @@ async def test_a_handler_is_cancelled_when_its_peer_has_left() -> None:
 
     @app.websocket("/")
     async def busy(ws: WebSocket) -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            ends.append(ws.close_code)
+        await until_cancelled(lambda _: ends.append(ws.close_code))
 
     async with app.test_client() as client, client.websocket_connect("/") as ws:
         await ws.close()

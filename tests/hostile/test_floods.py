@@ -7,6 +7,7 @@ import zlib
 
 import pytest
 import trio
+from support.machine import traced_memory
 
 from hostile.arena import Arena, Arenas, echo, sees_end, until
 from hostile.attacker import (
@@ -138,16 +139,13 @@ async def test_message_of_maximum_fragments_passes_in_bounded_memory(arenas: Are
     async with arenas.open(limits=Limits(max_fragments=most)) as arena, arena.attack() as attacker:
         rest = await attacker.handshake()
         data = frame(TEXT, b"a", fin=False) + frame(CONTINUATION, b"b", fin=False) * (most - 2)
-        tracemalloc.start()
-        try:
+        with traced_memory():
             await attacker.send(data)
             await attacker.send(frame(PING, b"done"))
             while not rest:
                 rest = await attacker.receive()
             assert frames_of(rest) == [(PONG, b"done")]
             peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
         assert peak < 400 * 1024, "70 bytes for each would show"
         await attacker.send(frame(CONTINUATION, b"c"))
         rest = b""
@@ -211,8 +209,7 @@ async def test_small_bombs_in_one_read_pause_in_mid_read(arenas: Arenas) -> None
 
     async with arenas.open(late, compression=True) as arena:
         async with arena.attack() as attacker:
-            tracemalloc.start()
-            try:
+            with traced_memory():
                 await attacker.handshake(OFFER)
                 await attacker.send(packet)
                 await until(lambda: connection_of(arena).reader.paused)
@@ -220,8 +217,6 @@ async def test_small_bombs_in_one_read_pause_in_mid_read(arenas: Arenas) -> None
                     await trio.sleep(0.001)
                 assert tracemalloc.get_traced_memory()[1] < 8 * MIB
                 assert connection_of(arena).reader.inbox.size == size
-            finally:
-                tracemalloc.stop()
             proceed.set()
             await attacker.send(close_frame())
             await attacker.rest()

@@ -14,6 +14,7 @@ import trio
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.internals import internal
+from support.machine import traced_memory
 from trio.testing import wait_all_tasks_blocked
 
 from native.ends import end, masked, start, xored
@@ -137,8 +138,7 @@ async def test_native_a_header_alone_reserves_no_memory() -> None:
     async with end(Limits(max_message_size=16 * 1024 * 1024)) as ours:
         ours.sends("begin")
         await wait_all_tasks_blocked()
-        tracemalloc.start()
-        try:
+        with traced_memory():
             ours.peer.send(start(0x82, 16 * 1024 * 1024))
             await wait_all_tasks_blocked()
             held, peak = tracemalloc.get_traced_memory()
@@ -157,8 +157,6 @@ async def test_native_a_header_alone_reserves_no_memory() -> None:
             ours.connection.transport.close()
             ours.connection.endpoint.decoder.release()
             assert tracemalloc.get_traced_memory()[0] < 40_000
-        finally:
-            tracemalloc.stop()
 
 
 @pytest.mark.skipif(not hasattr(select, "epoll"), reason="the core reads with epoll")

@@ -15,6 +15,7 @@ from codec_helpers import BYTES, LIBRARIES, read_in_window, zlib_ng
 from hypothesis import given
 from hypothesis import strategies as st
 from support.internals import internal
+from support.machine import traced_memory
 
 from trio_ws.protocol import deflate
 from trio_ws.protocol.compressors import (
@@ -83,13 +84,10 @@ class TestShared:
     def test_no_more_than_a_few_are_kept_and_the_others_work_too(self, library: Library) -> None:
         shared = Shared(lambda: library)
         kinds = [(level, bits) for bits in range(8, 16) for level in range(10)]
-        tracemalloc.start()
-        try:
+        with traced_memory():
             for kind in kinds * 2:
                 assert shared.deflate(kind, b"Hello" * 20) == afresh(library, kind, b"Hello" * 20)
             size, _ = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
         assert len(internal(shared, "_idle")) == 16
         assert size < 4 << 20
 
@@ -276,14 +274,11 @@ def test_what_a_context_costs_is_what_is_documented() -> None:
     """KiB that a connection keeps to send with a context, for the windows in the documentation."""
 
     def kept(bits: int, messages: Iterable[bytes]) -> float:
-        tracemalloc.start()
-        try:
+        with traced_memory():
             sender = Deflater(level=6, window_bits=bits, context_takeover=True, threshold=0)
             for message in messages:
                 sender.deflate(message, final=True)
             return tracemalloc.get_traced_memory()[0] / 1024
-        finally:
-            tracemalloc.stop()
 
     messages = [random.Random(seed).randbytes(5000) for seed in range(10)]
     assert kept(12, messages) < 40

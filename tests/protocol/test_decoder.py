@@ -27,6 +27,7 @@ from codec_helpers import (
 from hypothesis import given
 from hypothesis import strategies as st
 from support.internals import internal
+from support.machine import traced_memory
 
 from trio_ws.protocol import assembler
 from trio_ws.protocol.deflate import deflated_bound
@@ -596,12 +597,9 @@ class TestCompression:
         frame = masked(BINARY, deflater().deflate(bytes(64 << 20), final=True), rsv1=True)
         server = codec.server(inflater=inflater())
         out: list[Any] = []
-        tracemalloc.start()
-        try:
+        with traced_memory():
             server.decode(frame, out, PLENTY, PLENTY)
             _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
         assert [item.code for item in out] == [1009]
         assert peak < 8 << 20
 
@@ -645,12 +643,9 @@ def least_peak(work: Callable[[], None]) -> int:
     """Return the most bytes that work holds at once: the least of three, as other threads and coverage allocate too."""
     peaks = []
     for _ in range(3):
-        tracemalloc.start()
-        try:
+        with traced_memory():
             work()
             peaks.append(tracemalloc.get_traced_memory()[1])
-        finally:
-            tracemalloc.stop()
     return min(peaks)
 
 

@@ -14,6 +14,7 @@ from codec_helpers import BYTES, LIBRARIES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.internals import internal
+from support.machine import traced_memory
 from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, RsvBits
 
@@ -407,38 +408,29 @@ class TestLimit:
         assert 250 * KIB < len(payload) < MIB
         parts = [payload[start : start + size] for start in range(0, len(payload), size)]
         inflater = Inflater(context_takeover=True)
-        tracemalloc.start()
-        try:
+        with traced_memory():
             with pytest.raises(InflateTooBig):
                 inflate_parts(inflater, parts)
             assert tracemalloc.get_traced_memory()[1] < 8 * MIB
-        finally:
-            tracemalloc.stop()
 
     def test_many_small_bombs_do_not_move_memory(self) -> None:
         payload = deflated_zeros(4)
         inflaters = [Inflater(context_takeover=True) for _ in range(100)]
-        tracemalloc.start()
-        try:
+        with traced_memory():
             for inflater in inflaters:
                 with pytest.raises(InflateTooBig):
                     inflater.inflate(payload, final=True, limit=64 * KIB)
             assert tracemalloc.get_traced_memory()[1] < 8 * MIB
-        finally:
-            tracemalloc.stop()
 
     @pytest.mark.parametrize("context_takeover", [True, False])
     def test_a_connection_at_rest_holds_at_most_the_window(self, context_takeover: bool) -> None:
         text = random.Random(6).randbytes(100_000)
         payloads = [deflater().deflate(text[:size], final=True) for size in (100_000, 30_000, 1, 0, 5000)]
-        tracemalloc.start()
-        try:
+        with traced_memory():
             inflater = Inflater(context_takeover=context_takeover)
             for payload in payloads * 4:
                 inflater.inflate(payload, final=True, limit=MIB)
             assert tracemalloc.get_traced_memory()[0] < (40 * KIB if context_takeover else KIB)
-        finally:
-            tracemalloc.stop()
 
     def test_without_context_nothing_is_kept_to_send(self) -> None:
         sender = deflater()

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from codec_helpers import KEY, PLENTY, masked, plain
+from support.machine import traced_memory
 
 import trio_ws
 from trio_ws.protocol.frames import BINARY, FIN, MASKED, PING, TEXT, encode_header
@@ -191,8 +192,7 @@ def every_path() -> None:
 def test_no_path_leaks() -> None:
     """Counted in bytes: one leaked object is at least 33 of them, each time."""
     times = 100
-    tracemalloc.start()
-    try:
+    with traced_memory():
         every_path()
         gc.collect()
         before, _ = tracemalloc.get_traced_memory()
@@ -200,8 +200,6 @@ def test_no_path_leaks() -> None:
             every_path()
         gc.collect()
         after, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
     assert after - before < 30 * times
 
 

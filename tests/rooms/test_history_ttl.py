@@ -6,6 +6,7 @@ import gc
 
 import pytest
 import trio
+from support.handlers import until_cancelled
 from support.redis import forgives_coredis, needs_redis, redis_server
 from trio.testing import wait_all_tasks_blocked
 
@@ -83,10 +84,7 @@ async def test_tasks_end_with_the_last_member(autojump_clock) -> None:
     ended = trio.Event()
 
     async def work() -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            ended.set()
+        await until_cancelled(lambda _: ended.set())
 
     async with open_hall() as hall:
         room, ann = hall.room("r", history=1, history_ttl=1000), await hall.guest()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trio
+from support.handlers import until_cancelled
 from trio.testing import wait_all_tasks_blocked
 
 from trio_ws.errors import BackplaneUnavailable, LocalProtocolError
@@ -32,10 +33,7 @@ class Process:
 
     async def lead(self, room: Room) -> None:
         EVENTS.append((self.name, "begins"))
-        try:
-            await trio.sleep_forever()
-        finally:
-            EVENTS.append((self.name, "ends"))
+        await until_cancelled(lambda _: EVENTS.append((self.name, "ends")))
 
     async def join(self) -> None:
         guest = await self.hall.guest()

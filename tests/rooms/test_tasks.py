@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from support.handlers import until_cancelled
 from support.internals import internal
 from trio.testing import wait_all_tasks_blocked
 
@@ -62,10 +63,7 @@ async def test_task_error_is_logged_and_ends_only_the_other_tasks(autojump_clock
         ended = trio.Event()
 
         async def wait() -> None:
-            try:
-                await trio.sleep_forever()
-            finally:
-                ended.set()
+            await until_cancelled(lambda _: ended.set())
 
         async def fail() -> None:
             raise ZeroDivisionError

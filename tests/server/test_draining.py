@@ -8,7 +8,7 @@ import attrs
 import pytest
 import trio
 from support.endings import code_of, end_of
-from support.handlers import echo, serve
+from support.handlers import echo, serve, until_cancelled
 from trio.testing import lockstep_stream_pair, wait_all_tasks_blocked
 
 from trio_ws import (
@@ -117,10 +117,7 @@ class Crowd:
         await ws.receive()
         await end_of(ws)
         began = trio.current_time()
-        try:
-            await trio.sleep_forever()
-        finally:
-            self.lived.append(trio.current_time() - began)
+        await until_cancelled(lambda _: self.lived.append(trio.current_time() - began))
 
     async def arrive(self, number: int) -> None:
         self._arrived += number

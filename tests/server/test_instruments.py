@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 from support.endings import end_of, refusal_of
-from support.handlers import echo, serve, stall
+from support.handlers import echo, serve, stall, until_gone
 
 from tests.testing.responders import Routes
 from trio_ws import (
@@ -276,9 +276,7 @@ class TestMessages:
             server = await serve(nursery, work, instruments=instruments, when_peer_leaves=policy, timeouts=timeouts)
             async with open_websocket(server.urls[0]) as ws:
                 await ws.send("go")
-            with trio.fail_after(PATIENCE):
-                while server.statistics().connections:
-                    await trio.sleep(0.001)
+            await until_gone(server)
             assert ("finished" in ends) == (policy == "finish")
 
 
@@ -332,9 +330,7 @@ class TestWhatTheyCost:
                 await ws.send("x")
                 await ws.receive()
                 assert "InstrumentedReader" in alive()
-            with trio.fail_after(PATIENCE):
-                while server.statistics().connections:
-                    await trio.sleep(0.001)
+            await until_gone(server)
             del ws
             with trio.fail_after(PATIENCE):
                 while len(alive()) > len(before):

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import trio
-from support.handlers import echo, serve
+from support.handlers import echo, serve, until_cancelled, until_gone
+from support.machine import traced_memory
 
 from trio_ws import WebSocket, WebSocketDisconnect, open_websocket
 from trio_ws.connection.connection import Connection
@@ -72,16 +73,13 @@ async def test_idle_connection_is_small_and_keeps_no_handshake_data(nursery, cli
     """An idle connection takes little memory and keeps nothing of its handshake."""
     server = await serve(nursery)
     before = alive()
-    tracemalloc.start()
-    try:
+    with traced_memory():
         for client in clients:
             client.connect(("127.0.0.1", server.port))
             client.sendall(REQUEST)
         await until_there_are(server, CROWD)
         gc.collect()
         size = tracemalloc.get_traced_memory()[0] / CROWD
-    finally:
-        tracemalloc.stop()
     new = alive() - before
     timers = new.pop(Timer)
     assert new == {ServerConnection: CROWD, HandlerRunner: CROWD, Connection: CROWD, Keepalive: CROWD}
@@ -118,10 +116,7 @@ async def test_starting_task_in_nursery_of_ended_handler_is_cancelled(nursery):
         begun.set()
         await ended.wait()
         task_status.started()
-        try:
-            await trio.sleep_forever()
-        finally:
-            cancelled.set()
+        await until_cancelled(lambda _: cancelled.set())
 
     async def handler(ws: WebSocket) -> None:
         nursery.start_soon(ws.nursery.start, child)
@@ -141,10 +136,7 @@ async def test_nursery_tasks_are_cancelled_however_they_were_started(nursery):
     cancelled = trio.Event()
 
     async def child() -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            cancelled.set()
+        await until_cancelled(lambda _: cancelled.set())
 
     async def handler(ws: WebSocket) -> None:
         trio.lowlevel.current_task().child_nurseries[-1].start_soon(child)
@@ -162,10 +154,7 @@ async def test_request_that_came_with_its_connection_is_read_at_once(nursery, mo
     """The poller reports nothing, and the answer comes all the same."""
 
     async def report_nothing(poller: Poller) -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            poller.selector.close()
+        await until_cancelled(lambda _: poller.selector.close())
 
     async def handler(ws: WebSocket) -> None:
         pass
@@ -191,9 +180,7 @@ async def test_who_answers_a_handshake_that_is_over_is_told_so(nursery):
     with pytest.raises(Exception, match="403"):
         async with open_websocket(server.urls[0]):
             pytest.fail("it was accepted")
-    with trio.fail_after(PATIENCE):
-        while server.statistics().connections:
-            await trio.sleep(0.001)
+    await until_gone(server)
     with pytest.raises(WebSocketDisconnect):
         await kept[0].accept()
     await kept[0].reject()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trio
 from support.endings import code_of, end_of, refusal_of
-from support.handlers import echo, serve, stall
+from support.handlers import echo, serve, stall, until_gone
 from support.tls import contexts
 
 from tests.testing.responders import Routes
@@ -73,18 +73,12 @@ def fields(record: logging.LogRecord) -> dict[str, Any]:
     return {name: value for name, value in record.__dict__.items() if name not in known}
 
 
-async def gone(server: Server) -> None:
-    with trio.fail_after(PATIENCE):
-        while server.statistics().connections:
-            await trio.sleep(0.001)
-
-
 async def visit(server: Server, path: str = "/chat/42?token=secret", **options: Any) -> None:
     """Connect, exchange a message, and leave."""
     async with open_websocket(server.urls[0] + path, caught_close_codes=all, **options) as ws:
         await ws.send("hello")
         await ws.receive()
-    await gone(server)
+    await until_gone(server)
 
 
 class TestAnOrdinaryConnection:
@@ -119,7 +113,7 @@ class TestAnOrdinaryConnection:
         await trio.sleep(10)
         async with open_websocket("ws://here/", stream=listener.connect()):
             await trio.sleep(2.5)
-        await gone(server)
+        await until_gone(server)
         closed = records[-1]
         assert fields(closed)["seconds"] == pytest.approx(2.5, abs=0.1)
         assert " closed after 2.5" in closed.getMessage()
@@ -175,7 +169,7 @@ class TestEveryRecord:
         server = await serve(nursery, poller=poller, ssl_context=contexts()[0])
         async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
             await stream.send_all(b"GET /x?token=secret HTTP/1.1\r\n\r\n")
-            await gone(server)
+            await until_gone(server)
         await self.told(
             records, "INFO", "%s: TLS failed: %s: the client speaks ws:// where wss:// is meant", "tls_error"
         )
@@ -185,14 +179,14 @@ class TestEveryRecord:
         server = await serve(nursery, poller=poller, ssl_context=contexts()[0])
         async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
             await stream.send_all(bytes(100))
-            await gone(server)
+            await until_gone(server)
         await self.told(records, "DEBUG", "%s: TLS failed: %s", "tls_error")
 
     async def test_a_handshake_that_breaks_a_rule(self, nursery, records):
         server = await serve(nursery)
         with pytest.raises(ConnectionRejected):
             await visit(server, origin="https://example.org")
-        await gone(server)
+        await until_gone(server)
         record = await self.told(records, "INFO", "%s refused with %d: %s", "status")
         assert record.status == 403
 
@@ -212,7 +206,7 @@ class TestEveryRecord:
         server = await serve(nursery, refuse, auto_accept=False)
         with pytest.raises(ConnectionRejected):
             await visit(server)
-        await gone(server)
+        await until_gone(server)
         record = await self.told(records, "DEBUG", "%s answered with %d", "status")
         assert record.status == 418
         assert len(records) == 1
@@ -242,7 +236,7 @@ class TestEveryRecord:
         server = await serve(nursery)
         async with open_websocket(server.urls[0] + "/x?token=secret") as ws:
             await ws.close(4000, "evil\n\x1b[31m")
-        await gone(server)
+        await until_gone(server)
         record = await self.told(records, "INFO", "%s: closed with %d, reason '%s'", "code", "reason")
         assert (record.code, record.reason) == (4000, "evil\\n\\x1b[31m")
         assert record.getMessage().endswith("closed with 4000, reason 'evil\\n\\x1b[31m'")
@@ -255,7 +249,7 @@ class TestEveryRecord:
             await ws.receive()
             server.shutdown(1012)
             assert await code_of(ws) == 1012
-        await gone(server)
+        await until_gone(server)
         assert [each.levelname for each in records] == ["DEBUG", "DEBUG"]
         assert (records[1].code, records[1].closed_by) == (1012, "local")
 
@@ -393,7 +387,7 @@ class TestEveryRecord:
             with monkeypatch.context() as patch:
                 patch.setattr(MessageReader, "data_received", broken)
                 await ws.send("hello")
-                await gone(server)
+                await until_gone(server)
         await self.told(records, "ERROR", "unexpected error in connection %s, closing it")
 
     async def test_an_error_in_the_library_on_the_side_of_a_client(self, nursery, records, monkeypatch):
@@ -410,7 +404,7 @@ class TestEveryRecord:
         server = await serve(nursery, greet)
         async with open_websocket(f"{server.urls[0]}/x?token=secret", caught_close_codes=all) as client:
             await client.send("go")
-            await gone(server)
+            await until_gone(server)
         (record,) = [each for each in records if each.levelname == "ERROR"]
         assert fields(record) == {"connection_id": 0, "path": "/x", "peer": f"127.0.0.1:{server.port}"}
 
@@ -488,7 +482,7 @@ class TestDocumentation:
             server = await serve(nursery, fail)
             async with open_websocket(f"{server.urls[0]}/chat/42", caught_close_codes=all):
                 pass
-            await gone(server)
+            await until_gone(server)
         finally:
             logger.removeHandler(made["handler"])
         written = [json.loads(line) for line in lines.text.splitlines()]

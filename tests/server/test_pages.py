@@ -7,6 +7,7 @@ import struct
 
 import pytest
 import trio
+from support.handlers import until_cancelled
 from support.networks import SocketNetwork
 
 from tests.testing.responders import Routes
@@ -70,10 +71,7 @@ async def test_a_page_whose_client_has_left_is_cancelled(nursery) -> None:
     class Endless(Routes):
         async def page(self, request):
             asked.set()
-            try:
-                await trio.sleep_forever()
-            finally:
-                cancelled.set()
+            await until_cancelled(lambda _: cancelled.set())
 
     network = SocketNetwork(poller=True)
     server = Server(Endless(), Settings(timeouts=Timeouts(open_timeout=1000)))

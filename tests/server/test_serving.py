@@ -19,7 +19,7 @@ import attrs
 import pytest
 import trio
 from support.endings import code_of, end_of
-from support.handlers import QUICK, Ends, echo, serve
+from support.handlers import QUICK, Ends, echo, serve, until_cancelled, until_gone
 from support.internals import internal
 from trio.testing import wait_all_tasks_blocked
 
@@ -275,8 +275,7 @@ class TestPlainHTTP:
         async with open_websocket(server.urls[0]):
             for _ in range(3):
                 await ask(server.port, "GET / HTTP/1.1", "Host: localhost")
-            while server.statistics().connections > 1:
-                await trio.sleep(0.001)
+            await until_gone(server, 1)
             assert len(alive().keys() - before.keys()) == server.statistics().connections
 
 
@@ -352,8 +351,7 @@ class TestStatistics:
         async with open_websocket(server.urls[0], caught_close_codes=[1011]) as ws:
             await ws.send("bad")
             await ws.receive()
-        while server.statistics().connections:
-            await trio.sleep(0.001)
+        await until_gone(server)
         assert server.statistics() == attrs.evolve(
             nothing,
             accepted=2,
@@ -461,10 +459,7 @@ class TestTheEnd:
 
         async def stubborn(ws: WebSocket) -> None:
             began = trio.current_time()
-            try:
-                await trio.sleep_forever()
-            finally:
-                cancelled.append(trio.current_time() - began)
+            await until_cancelled(lambda _: cancelled.append(trio.current_time() - began))
 
         listener = MemoryListener()
         async with trio.open_nursery() as nursery:
@@ -753,8 +748,7 @@ class TestRoom:
                 await works(server.urls[0])
             assert caught.value.status == 503
             await second.close()
-            while server.statistics().connections > 1:
-                await trio.sleep(0.001)
+            await until_gone(server, 1)
             assert await works(server.urls[0])
 
     async def test_clients_without_an_address_are_not_taken_for_one(self, autojump_clock, nursery):

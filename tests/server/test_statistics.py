@@ -8,17 +8,11 @@ import attrs
 import pytest
 import trio
 from support.endings import refusal_of
-from support.handlers import serve
+from support.handlers import serve, until_gone
 
-from trio_ws import App, ConnectionRejected, Limits, Server, Timeouts, WebSocket, WebSocketDisconnect, open_websocket
+from trio_ws import App, ConnectionRejected, Limits, Timeouts, WebSocket, WebSocketDisconnect, open_websocket
 
 PATIENCE = 20.0
-
-
-async def gone(server: Server) -> None:
-    with trio.fail_after(PATIENCE):
-        while server.statistics().connections:
-            await trio.sleep(0.001)
 
 
 @pytest.mark.parametrize("poller", [True, False], ids=["poller", "stream"])
@@ -38,7 +32,7 @@ async def test_closes_are_counted_by_the_code_of_the_first_close_frame(nursery, 
         await ws.receive()
     async with open_websocket(server.urls[0], timeouts=Timeouts(close_timeout=0.01)) as ws:
         ws.context.channel.transport.close()  # it vanishes
-    await gone(server)
+    await until_gone(server)
     assert server.statistics().closed == {1000: 1, 4000: 2, 4001: 1, 1007: 1, 1006: 1}
     assert sum(server.statistics().closed.values()) == server.statistics().accepted
 
@@ -68,7 +62,7 @@ async def test_answers_are_counted_by_status_except_for_silent_clients():
         with trio.fail_after(PATIENCE):
             while client.server.statistics().refused < 9:
                 await trio.sleep(0.001)
-        await gone(client.server)
+        await until_gone(client.server)
         statistics = client.server.statistics()
     assert statistics.responses == {200: 2, 404: 1, 426: 1, 403: 3, 418: 1}
     assert (statistics.accepted, statistics.closed) == (1, {1000: 1})
@@ -94,7 +88,7 @@ async def test_client_notified_of_shutdown_unanswered_is_counted_once(nursery):
         knocking.start_soon(knock)
         await answering.wait()
         server.shutdown(grace=0)
-    await gone(server)
+    await until_gone(server)
     assert server.statistics().responses == {503: 1}
 
 
@@ -119,7 +113,7 @@ async def test_answer_is_counted_even_if_server_shuts_down_meanwhile(nursery):
     server.shutdown(grace=0)
     await trio.testing.wait_all_tasks_blocked()
     ended.set()
-    await gone(server)
+    await until_gone(server)
     assert server.statistics().responses == {418: 1}
 
 
@@ -157,7 +151,7 @@ async def test_waiting_bytes_of_both_directions_are_summed_on_demand(nursery):
                 await trio.sleep(0.001)
         release.set()
         await reader.aclose()
-    await gone(server)
+    await until_gone(server)
     assert (server.statistics().inbox_messages, server.statistics().outbox_bytes) == (0, 0)
 
 
@@ -172,6 +166,6 @@ async def test_statistics_are_immutable_and_serializable_as_json(nursery):
     with pytest.raises(WebSocketDisconnect):
         async with open_websocket(server.urls[0]) as ws:
             await ws.receive()
-    await gone(server)
+    await until_gone(server)
     assert before.closed == {}
     assert json.loads(json.dumps(attrs.asdict(server.statistics())))["closed"] == {"4000": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -30,6 +31,22 @@ async def noted_when_cancelled(notes: list[Any], note: Any = True) -> None:
         await trio.sleep_forever()
     finally:
         notes.append(note)
+
+
+async def until_cancelled(then: Callable[[trio.Cancelled], object]) -> None:
+    """Wait for ever, and call `then` with what ends it."""
+    try:
+        await trio.sleep_forever()
+    except trio.Cancelled as cancelled:
+        then(cancelled)
+        raise
+
+
+async def until_gone(server: Any, most: int = 0) -> None:
+    """Wait until a server has no connection, or `most` of them."""
+    with trio.fail_after(20):
+        while server.statistics().connections > most:
+            await trio.sleep(0.001)
 
 
 async def serve(nursery: trio.Nursery, handler: Any = echo, **options: Any) -> Server:

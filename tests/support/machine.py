@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 __all__ = ["cores"]
 
@@ -17,3 +20,13 @@ def cores() -> int:
 def descriptors() -> int:
     """How many file descriptors this process has open; 0 where they cannot be listed."""
     return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+
+
+@contextmanager
+def traced_memory() -> Iterator[None]:
+    """Count what Python allocates in a block, for `tracemalloc.get_traced_memory`."""
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        tracemalloc.stop()

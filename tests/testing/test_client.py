@@ -9,7 +9,7 @@ import attrs
 import pytest
 import trio
 from support.endings import code_of, status_of
-from support.handlers import stall
+from support.handlers import stall, until_cancelled
 
 import trio_ws.testing
 from tests.testing.responders import Alive, Routes, echo
@@ -537,10 +537,7 @@ async def test_cancelling_a_test_cancels_the_handlers_and_is_passed_on(autojump_
     ended = []
 
     async def stubborn(websocket: WebSocket) -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            ended.append(trio.current_time())
+        await until_cancelled(lambda _: ended.append(trio.current_time()))
 
     began = trio.current_time()
     with trio.move_on_after(10) as scope:
