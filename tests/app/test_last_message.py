@@ -72,8 +72,7 @@ async def test_a_callback_that_is_cut_off_is_one_record(concurrency, cut_off, au
 
     @app.listener("/", encoding="text", concurrency=concurrency)
     async def work(data: str) -> None:
-        with fate.watch():
-            await trio.sleep_forever()
+        await fate.stay()
 
     began = trio.current_time()
     await leave_behind(app, "a")
@@ -95,8 +94,7 @@ async def test_a_view_that_is_cut_off_is_one_record(policy, seconds, cut_off, au
     async def view(ws: WebSocket) -> None:
         await ws.receive()
         fate.began.set()
-        with fate.watch():
-            await trio.sleep_forever()
+        await fate.stay()
 
     async with app.test_client() as client, client.websocket_connect("/") as ws:
         await ws.send("a")

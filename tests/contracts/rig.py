@@ -171,6 +171,24 @@ class Peer:
             await trio.aclose_forcefully(self.stream)
 
 
+Step = Callable[[Peer], Awaitable[None]]
+
+
+def piece(content: str | bytes) -> Step:
+    """Send a part of a message that is not the last one."""
+    return lambda peer: peer.message(content, fin=False)
+
+
+def sees(*expected: str) -> Step:
+    """Receive texts, and nothing else."""
+
+    async def receive(peer: Peer) -> None:
+        for content in expected:
+            assert await peer.next() == ("text", content)
+
+    return receive
+
+
 def request(target: str = "/", *extra: str) -> bytes:
     """A request for a WebSocket, with extra header lines."""
     return request_bytes(target, [(name, value) for name, _, value in (line.partition(": ") for line in extra)])
@@ -321,11 +339,11 @@ class Rig:
         if isinstance(self.error, AssertionError):
             raise self.error
 
-    async def run(self, body: Body, *messages: str | bytes, close: int | None = None, **options: Any) -> list[Seen]:
-        """Run `body` with a peer that sends messages, and a close frame; return what it saw to the end."""
+    async def run(self, body: Body, *steps: str | bytes | Step, close: int | None = None, **options: Any) -> list[Seen]:
+        """Run `body` with a peer that sends messages, takes steps, and sends a close frame; return what it then saw."""
         async with self.connect(body, **options) as peer:
-            for message in messages:
-                await peer.message(message)
+            for step in steps:
+                await (step(peer) if callable(step) else peer.message(step))
             if close is not None:
                 await peer.close(close)
             return await peer.rest()

@@ -161,13 +161,9 @@ async def test_the_peers_departure_is_seen_behind_what_is_not_read(sockets, leav
     """The handler works, and its inbox is full. The rule holds as if there were nothing in it."""
     fate = Witness()
 
-    async def handler(ws: WebSocket) -> None:
-        with fate.watch():
-            await trio.sleep_forever()
-
     times = Timeouts(ping_interval=None, shutdown_grace=0.0, drain_timeout=0.0, cleanup_timeout=1000.0)
     with trio.fail_after(PATIENCE):
-        async with serving(sockets, handler, timeouts=times) as server:
+        async with serving(sockets, fate.stay, timeouts=times) as server:
             peer = await dial(sockets)
             await peer.send(*[text("x")] * 100)
             while server.statistics().messages_received < 32:
@@ -249,8 +245,7 @@ async def test_failed_write_ends_the_handler_that_does_not_read(autojump_clock):
     async def handler(ws: WebSocket) -> None:
         await trio.sleep(50)
         await ws.send("hello?")
-        with fate.watch():
-            await trio.sleep_forever()
+        await fate.stay()
 
     async with serving(network, handler, timeouts=TIMES):
         peer = await dial(network)
@@ -393,11 +388,7 @@ async def test_idle_handler_is_cancelled_when_pongs_are_not_read(autojump_clock)
     """A peer that floods us with pings and reads nothing is no better than one that does not read messages."""
     network, fate = MemoryNetwork(capacity=0), Witness()
 
-    async def handler(ws: WebSocket) -> None:
-        with fate.watch():
-            await trio.sleep_forever()
-
-    async with serving(network, handler, timeouts=TIMES, limits=Limits(outbox_bytes=1000)):
+    async with serving(network, fate.stay, timeouts=TIMES, limits=Limits(outbox_bytes=1000)):
         peer = await dial(network)
         with pytest.RaisesGroup(trio.BrokenResourceError):
             async with trio.open_nursery() as nursery:

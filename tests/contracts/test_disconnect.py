@@ -115,8 +115,7 @@ async def test_notified_handler_has_cleanup_timeout_to_finish(hear, leave, code,
         fate.began.set()
         await hear(ws, code)
         told.append(trio.current_time())
-        with fate.watch():
-            await trio.sleep_forever()
+        await fate.stay()
 
     left = await talk(handler, leave, fate.began)
     assert told == [left]
@@ -144,12 +143,7 @@ async def test_who_was_told_and_returns_in_time_is_not_cancelled(hear, leave, co
 async def test_who_never_reads_is_cancelled_at_once(leave, code, why, autojump_clock):
     fate = Witness()
 
-    async def handler(ws: WebSocket) -> None:
-        fate.began.set()
-        with fate.watch():
-            await trio.sleep_forever()
-
-    assert await talk(handler, leave, fate.began) == fate.time
+    assert await talk(fate.stay, leave, fate.began) == fate.time
     assert fate.cancelled == why
 
 
@@ -162,8 +156,7 @@ async def test_unnotified_reader_is_cancelled_after_drain_timeout(leave, code, w
         with trio.move_on_after(1):
             await ws.receive()
         fate.began.set()
-        with fate.watch():
-            await trio.sleep_forever()
+        await fate.stay()
 
     left = await talk(handler, leave, fate.began)
     assert fate.time - left == pytest.approx(DRAIN)
@@ -229,8 +222,7 @@ async def test_child_tasks_live_until_the_handler_has_ended(autojump_clock):
     child, handler_end = Witness(), Witness()
 
     async def work() -> None:
-        with child.watch():
-            await trio.sleep_forever()
+        await child.stay()
 
     async def handler(ws: WebSocket) -> None:
         ws.nursery.start_soon(work)
@@ -256,8 +248,7 @@ async def test_a_child_task_that_reads_counts_as_the_handler_reading(autojump_cl
 
     async def handler(ws: WebSocket) -> None:
         ws.nursery.start_soon(read, ws)
-        with fate.watch():
-            await trio.sleep_forever()
+        await fate.stay()
 
     left = await talk(handler, drop, fate.began)
     assert fate.time - left == pytest.approx(DRAIN)
@@ -292,8 +283,7 @@ async def test_the_body_of_a_client_is_cancelled_by_the_same_rule(autojump_clock
         with pytest.raises(WebSocketDisconnect, match="4001: enough"):
             async with open_websocket("ws://localhost/", stream=await network.connect()):
                 began = trio.current_time()
-                with fate.watch():
-                    await trio.sleep_forever()
+                await fate.stay()
         assert fate.time - began == pytest.approx(2)
         assert fate.cancelled == "peer closed: 4001 enough"
 
@@ -579,8 +569,7 @@ async def test_on_sockets_who_was_not_told_is_cancelled(sockets, leave, code, ca
         if reads:
             assert await ws.receive() == "hello"
         fate.began.set()
-        with fate.watch():
-            await trio.sleep_forever()
+        await fate.stay()
 
     times = Timeouts(drain_timeout=drain, cleanup_timeout=LONG, ping_interval=None, shutdown_grace=0.0)
     with trio.fail_after(PATIENCE):
@@ -603,8 +592,7 @@ async def test_notified_handler_on_sockets_is_cancelled_after_cleanup(sockets):
     async def handler(ws: WebSocket) -> None:
         fate.began.set()
         await by_receive(ws, 1006)
-        with fate.watch():
-            await trio.sleep_forever()
+        await fate.stay()
 
     times = Timeouts(drain_timeout=LONG, cleanup_timeout=0.0, ping_interval=None, shutdown_grace=0.0)
     with trio.fail_after(PATIENCE):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+from support.handlers import parts
 
 from trio_ws import App, Limits, WebSocket, WebSocketDisconnect, WebSocketException, open_websocket
 from trio_ws.handler.instruments import Instrument
@@ -161,15 +162,10 @@ async def test_no_reply_is_lost_behind_a_stream(connect: Connect) -> None:
     """A message in fragments is in the way of replies: they wait for its end."""
     may_end = trio.Event()
 
-    async def chunks() -> AsyncIterator[str]:
-        yield "begin"
-        yield ", more"  # a part is sent when the next is there
-        await may_end.wait()
-        yield "end"
-
     def answer(ws: WebSocket, text: str) -> str:
         if text == "a":
-            ws.nursery.start_soon(ws.send_stream, chunks())
+            # A part is sent when the next is there.
+            ws.nursery.start_soon(ws.send_stream, parts("begin", ", more", may_end, "end"))
         if text == "c":
             ws.offer("full")
         return text
@@ -177,13 +173,13 @@ async def test_no_reply_is_lost_behind_a_stream(connect: Connect) -> None:
     async with connect(answer, encoding="text") as ws:
         await ws.send("a")
         assert await ws.receive() == "a"
-        parts = ws.receive_stream()
-        assert await anext(parts) == "begin"
+        stream = ws.receive_stream()
+        assert await anext(stream) == "begin"
         await ws.send("b")
         await ws.send("c")
         await ws.ping()  # its pong says that they have arrived
         may_end.set()
-        assert "".join([part async for part in parts]) == ", moreend"
+        assert "".join([part async for part in stream]) == ", moreend"
         assert [await ws.receive() for _ in range(3)] == ["b", "full", "c"]
 
 

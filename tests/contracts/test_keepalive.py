@@ -38,11 +38,7 @@ async def test_unanswered_pings_abort_with_1011_and_cancel_the_handler(rig, auto
     """A peer that answers no ping is given up with 1011 and the handler cancelled."""
     fate = Witness()
 
-    async def body(ws: WebSocket) -> None:
-        with fate.watch():
-            await trio.sleep_forever()
-
-    async with rig.connect(body, timeouts=times(ping_interval=4.0, ping_timeout=3.0)) as peer:
+    async with rig.connect(fate.stay, timeouts=times(ping_interval=4.0, ping_timeout=3.0)) as peer:
         assert await peer.next() == PROBE
         assert trio.current_time() == pytest.approx(4)
         assert await peer.next() == DEAD
@@ -151,11 +147,7 @@ async def test_close_by_the_library_reaches_handler_by_the_same_rule(rig, autoju
     """It did not close itself: if it never reads, it is cancelled at once."""
     fate = Witness()
 
-    async def body(ws: WebSocket) -> None:
-        with fate.watch():
-            await trio.sleep_forever()
-
-    async with rig.connect(body, timeouts=times(max_lifetime=10.0)) as peer:
+    async with rig.connect(fate.stay, timeouts=times(max_lifetime=10.0)) as peer:
         assert await peer.next() == ("close", (1001, "maximum lifetime reached"))
         await peer.close(1001)
         await fate.ended.wait()
@@ -176,12 +168,10 @@ async def test_on_sockets_a_peer_is_kept_as_long_as_it_answers(poller):
     network = SocketNetwork(poller=poller)
     fate = Witness()
 
-    async def handler(ws: WebSocket) -> None:
-        with fate.watch():
-            await trio.sleep_forever()
-
     with trio.fail_after(10):
-        async with serving(network, handler, timeouts=times(ping_interval=0.01, ping_timeout=0.2, shutdown_grace=0.0)):
+        async with serving(
+            network, fate.stay, timeouts=times(ping_interval=0.01, ping_timeout=0.2, shutdown_grace=0.0)
+        ):
             peer = await dial(network)
             for _ in range(10):
                 frame = await peer.receive_frame()

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import pytest
 import trio
+from support.handlers import parts
 from trio.testing import wait_all_tasks_blocked
 
+from contracts.rig import piece, sees
 from trio_ws import Limits, Timeouts, WebSocketDisconnect
 
 SMALL = Limits(outbox_bytes=1)
-
-
-async def parts(*contents):
-    for content in contents:
-        await trio.lowlevel.checkpoint()
-        yield content
 
 
 # --- sending ---
@@ -54,13 +50,7 @@ async def test_each_fragment_leaves_as_soon_as_the_next_is_there(rig):
     asked = trio.Event()
 
     async def body(websocket):
-        async def chunks():
-            yield "one "
-            yield "two "
-            await asked.wait()
-            yield "three"
-
-        await websocket.send_stream(chunks())
+        await websocket.send_stream(parts("one ", "two ", asked, "three"))
 
     async with rig.connect(body) as peer:
         while not peer.fragments:
@@ -76,17 +66,11 @@ async def test_other_senders_wait_for_the_stream_and_pings_do_not(rig):
     middle = trio.Event()
 
     async def body(websocket):
-        async def chunks():
-            yield "one "
-            yield "two "
-            await middle.wait()
-            yield "three"
-
         async def send(content):
             await websocket.send(content)
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(websocket.send_stream, chunks())
+            nursery.start_soon(websocket.send_stream, parts("one ", "two ", middle, "three"))
             await wait_all_tasks_blocked()
             nursery.start_soon(send, "later")
             nursery.start_soon(websocket.send_stream, parts("also ", "later"))
@@ -105,12 +89,7 @@ async def test_peer_ping_is_answered_in_the_middle_of_a_message(rig):
     middle = trio.Event()
 
     async def body(websocket):
-        async def chunks():
-            yield "one "
-            yield "two"
-            await middle.wait()
-
-        await websocket.send_stream(chunks())
+        await websocket.send_stream(parts("one ", "two", middle))
 
     async with rig.connect(body) as peer:
         await peer.ping(b"now")
@@ -155,12 +134,8 @@ async def test_stream_failing_before_any_send_leaves_connection_intact(rig):
     """A stream that fails before anything was sent leaves the connection as it was."""
 
     async def body(websocket):
-        async def chunks():
-            yield "held back until it is known whether it is the last"
-            raise ValueError("chunks")
-
         with pytest.raises(ValueError, match="chunks"):
-            await websocket.send_stream(chunks())
+            await websocket.send_stream(parts("held back as it may be the last", ValueError("chunks")))
         await websocket.send("unharmed")
 
     assert await rig.run(body) == [("text", "unharmed"), ("close", (1000, ""))]
@@ -170,13 +145,8 @@ async def test_stream_failing_midway_ends_connection_and_raises_error(rig, caplo
     """Whoever sent it knows that it ends: what it does next is not cut off as if its peer had left."""
 
     async def body(websocket):
-        async def chunks():
-            yield "one "
-            yield "two "
-            raise ValueError("chunks")
-
         with pytest.raises(ValueError, match="chunks"):
-            await websocket.send_stream(chunks())
+            await websocket.send_stream(parts("one ", "two ", ValueError("chunks")))
         for _ in range(10):  # a handler that was not told would be cancelled here
             await trio.lowlevel.checkpoint()
         with pytest.raises(WebSocketDisconnect, match="1011"):
@@ -192,14 +162,8 @@ async def test_cancelled_stream_ends_the_connection_if_partly_sent(rig):
     sent = trio.Event()
 
     async def body(websocket):
-        async def chunks():
-            yield "one "
-            yield "two "
-            sent.set()
-            await trio.sleep_forever()
-
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(websocket.send_stream, chunks())
+            nursery.start_soon(websocket.send_stream, parts("one ", "two ", sent.set, trio.Event()))
             await sent.wait()
             nursery.cancel_scope.cancel()
         assert websocket.close_code == 1011
@@ -293,14 +257,8 @@ async def test_receive_stream_gives_the_parts_as_they_come(rig):
         assert [part async for part in stream] == []
         assert await websocket.receive() == "next"
 
-    async with rig.connect(body) as peer:
-        await peer.message("one ", fin=False)
-        assert await peer.next() == ("text", "go on")
-        await peer.message("two ", fin=False)
-        assert await peer.next() == ("text", "go on")
-        await peer.message("three")
-        await peer.message("next")
-        assert (await peer.rest())[-1] == ("close", (1000, ""))
+    steps = piece("one "), sees("go on"), piece("two "), sees("go on"), "three", "next"
+    assert await rig.run(body, *steps) == [("close", (1000, ""))]
 
 
 @pytest.mark.parametrize(
@@ -339,13 +297,8 @@ async def test_next_receive_drops_the_rest_of_an_abandoned_stream(rig, then):
         else:
             assert "".join([part async for part in websocket.receive_stream()]) == "next"
 
-    async with rig.connect(body) as peer:
-        await peer.message("one ", fin=False)
-        assert await peer.next() == ("text", "go on")
-        await peer.message("two ", fin=False)
-        await peer.message("three")
-        await peer.message("next")
-        assert await peer.rest() == [("close", (1000, ""))]
+    steps = piece("one "), sees("go on"), piece("two "), "three", "next"
+    assert await rig.run(body, *steps) == [("close", (1000, ""))]
 
 
 async def test_a_stream_that_nothing_was_taken_of_has_dropped_nothing(rig):
@@ -357,12 +310,7 @@ async def test_a_stream_that_nothing_was_taken_of_has_dropped_nothing(rig):
         assert await websocket.receive() == "one two"
         assert await websocket.receive() == "next"
 
-    async with rig.connect(body) as peer:
-        assert await peer.next() == ("text", "go on")
-        await peer.message("one ", fin=False)
-        await peer.message("two")
-        await peer.message("next")
-        assert await peer.rest() == [("close", (1000, ""))]
+    assert await rig.run(body, sees("go on"), piece("one "), "two", "next") == [("close", (1000, ""))]
 
 
 async def test_parts_gathered_by_a_cancelled_receive_are_kept(rig):
@@ -378,13 +326,8 @@ async def test_parts_gathered_by_a_cancelled_receive_are_kept(rig):
         assert await websocket.receive() == "one two"
         assert await websocket.receive() == "next"
 
-    async with rig.connect(body) as peer:
-        assert await peer.next() == ("text", "one")
-        await peer.message("one ", fin=False)
-        assert await peer.next() == ("text", "two")
-        await peer.message("two")
-        await peer.message("next")
-        assert await peer.rest() == [("close", (1000, ""))]
+    steps = sees("one"), piece("one "), sees("two"), "two", "next"
+    assert await rig.run(body, *steps) == [("close", (1000, ""))]
 
 
 async def test_abandoned_stream_over_gathered_parts_tears_nothing(rig):
@@ -422,13 +365,8 @@ async def test_finished_stream_object_takes_nothing_of_next_message(rig):
         assert [part async for part in stream] == []
         assert await websocket.receive() == "last"
 
-    async with rig.connect(body) as peer:
-        await peer.message("one ", fin=False)
-        await peer.next()
-        await peer.message("two")
-        await peer.message("next")
-        await peer.message("last")
-        assert await peer.rest() == [("close", (1000, ""))]
+    steps = piece("one "), sees("go on"), "two", "next", "last"
+    assert await rig.run(body, *steps) == [("close", (1000, ""))]
 
 
 @pytest.mark.parametrize("ending", ["close", "drop"])

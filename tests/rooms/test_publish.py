@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+from support.handlers import parts
 from support.networks import dial, serving, text
 from trio.testing import wait_all_tasks_blocked
 
@@ -221,15 +222,8 @@ async def test_a_message_goes_out_whole_after_a_stream_of_fragments(autojump_clo
     async with open_hall() as hall:
         ann = await hall.guest()
         more = trio.Event()
-
-        async def chunks():
-            yield "be"
-            yield "gin "
-            await more.wait()
-            yield "end"
-
         async with hall.room("r").join(ann.websocket) as room, trio.open_nursery() as nursery:
-            nursery.start_soon(ann.websocket.send_stream, chunks())
+            nursery.start_soon(ann.websocket.send_stream, parts("be", "gin ", more, "end"))
             await wait_all_tasks_blocked()
             await room.publish("between")
             await room.publish("and after")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import trio
@@ -40,6 +40,20 @@ async def until_cancelled(then: Callable[[trio.Cancelled], object]) -> None:
     except trio.Cancelled as cancelled:
         then(cancelled)
         raise
+
+
+async def parts(*steps: Any) -> AsyncIterator[Any]:
+    """Yield a message in parts; between them an event is waited for, a function called, an error raised."""
+    for step in steps:
+        await trio.lowlevel.checkpoint()
+        if isinstance(step, trio.Event):
+            await step.wait()
+        elif isinstance(step, Exception):
+            raise step
+        elif callable(step):
+            step()
+        else:
+            yield step
 
 
 async def until_gone(server: Any, most: int = 0) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from support.tls import contexts
-from trio_ws import Server, serve_websocket
+from trio_ws import Server, WebSocket, serve_websocket
 from trio_ws.testing import MemoryNetwork, Opcode, RawPeer, frame_bytes
 from trio_ws.testing import SocketNetwork as KitNetwork
 
@@ -91,6 +91,12 @@ class Witness:
         self.cancelled: str | None = None
         """The reason of the cancellation, None if there was none."""
         self.told: BaseException | None = None
+
+    async def stay(self, ws: WebSocket | None = None) -> None:
+        """Be the handler of a connection, or the end of one, until it is cancelled."""
+        self.began.set()
+        with self.watch():
+            await trio.sleep_forever()
 
     @contextmanager
     def watch(self) -> Iterator[None]:
