@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from support.networks import Witness, close, dial, serving, text
+from support.networks import Witness, close, dial, peer_of, text
 
 from trio_ws import App, Depends, Limits, Server, Timeouts, WebSocket, serve_websocket
 from trio_ws.testing import MemoryNetwork, RawPeer
@@ -188,7 +188,6 @@ async def test_a_dependency_that_holds_a_nursery_is_left_within_it(autojump_cloc
 async def test_a_stream_that_is_cancelled_cleans_up(autojump_clock) -> None:
     """Chunks of a message come from a generator of the user's; the last one waits for room in vain."""
     pool = Pool()
-    network = MemoryNetwork(capacity=0)
 
     async def chunks() -> AsyncIterator[str]:
         async with asynccontextmanager(pool.connection)():
@@ -201,8 +200,7 @@ async def test_a_stream_that_is_cancelled_cleans_up(autojump_clock) -> None:
         with fate.watch(), trio.move_on_after(1):
             await ws.send_stream(chunks())
 
-    async with serving(network, handler, timeouts=TIMES, limits=Limits(outbox_bytes=1024)):
-        await dial(network)
+    async with peer_of(handler, MemoryNetwork(capacity=0), timeouts=TIMES, limits=Limits(outbox_bytes=1024)):
         await fate.ended.wait()
     assert (pool.taken, pool.lost) == (0, 0)
 

@@ -154,6 +154,16 @@ async def calling(application: Any, *, connect: bool = True, **scope: Any) -> As
             yield call
 
 
+async def called(application: Any, *messages: str | bytes, events: int = 2, **scope: Any) -> Call:
+    """Call an application for messages; the client leaves after so many events of the application."""
+    async with calling(application, **scope) as call:
+        for message in messages:
+            call.say(message)
+        await call.next(events)
+        call.leave(1000)
+    return call
+
+
 def bridge_of(handler: Any, *, settings: dict[str, Any] | None = None, **service: Any) -> ASGIApplication:
     """A bridge to one handler."""
     return ASGIApplication(

@@ -28,7 +28,7 @@ from trio_ws.asgi import ASGIApplication
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.testing import cancel_everywhere
 
-from .server import bridge_of, calling, seen_as
+from .server import bridge_of, called, calling, seen_as
 
 TIMES = Timeouts(
     ping_interval=None, close_timeout=2, drain_timeout=1, cleanup_timeout=5, send_timeout=3, open_timeout=4
@@ -213,9 +213,7 @@ async def test_each_outcome_has_its_close_code(error: Exception | None, code: in
             raise error
 
     bridge = bridge_of(handler)
-    async with calling(bridge) as call:
-        await call.next(2)
-        call.leave(1000)
+    call = await called(bridge)
     assert [seen_as(event) for event in call.sent] == [("accept", None), ("close", code)]
     assert bridge.statistics().handler_errors == (code == 1011)
 
@@ -406,9 +404,7 @@ async def test_a_server_that_has_taken_everything_is_left_alone(autojump_clock: 
         await ws.send("y")
 
     limits = Limits(outbox_bytes=100)
-    async with calling(bridge_of(handler, settings={"timeouts": TIMES, "limits": limits})) as call:
-        await call.next(4)
-        call.leave(1000)
+    call = await called(bridge_of(handler, settings={"timeouts": TIMES, "limits": limits}), events=4)
     assert seen_as(call.sent[-1]) == ("close", 1000)
 
 
@@ -445,9 +441,7 @@ async def test_one_stream_at_a_time_and_it_is_sent_whole(autojump_clock: MockClo
         with pytest.raises(TypeError):
             await ws.context.open_channel().writer.send(5)  # type: ignore[arg-type]
 
-    async with calling(bridge_of(handler)) as call:
-        await call.next(6)
-        call.leave(1000)
+    call = await called(bridge_of(handler), events=6)
     contents = [seen_as(event)[1] for event in call.sent[1:-1]]
     assert sorted(map(str, contents[:2])) == ["ab", "behind"]
     assert contents[2:] == [b"", b"xy"]
@@ -461,11 +455,7 @@ async def test_receive_stream_gives_a_message_as_one_part() -> None:
         assert await ws.context.open_channel().reader.receive_chunk(first=False) == (b"", True)
         got.append([part async for part in ws.receive_stream()])
 
-    async with calling(bridge_of(handler)) as call:
-        call.say("whole")
-        call.say(b"")
-        await call.next(2)
-        call.leave(1000)
+    await called(bridge_of(handler), "whole", b"")
     assert got == [["whole"], []]
 
 
@@ -479,9 +469,7 @@ async def test_pings_are_refused_and_it_is_said_what_to_do(payload: Any, error: 
                 await use
             raised.append(caught.value)
 
-    async with calling(bridge_of(handler)) as call:
-        await call.next(2)
-        call.leave(1000)
+    await called(bridge_of(handler))
     if error is RuntimeError:
         assert isinstance(raised[0], LocalProtocolError)
         assert "websocket_ping_interval" in str(raised[0])
@@ -661,9 +649,7 @@ async def test_only_an_offered_subprotocol_is_accepted() -> None:
         errors.append(caught.value)
         await ws.accept("b", {"X-Extra": "1"})
 
-    async with calling(bridge_of(handler, auto_accept=False), subprotocols=["a", "b"]) as call:
-        await call.next(2)
-        call.leave(1000)
+    call = await called(bridge_of(handler, auto_accept=False), subprotocols=["a", "b"])
     assert call.sent[0] == {"type": "websocket.accept", "subprotocol": "b", "headers": [(b"x-extra", b"1")]}
     assert len(errors) == 1
 
@@ -871,9 +857,7 @@ async def test_a_trusted_proxy_says_who_the_client_is() -> None:
 
     headers = [(b"host", b"a"), (b"x-forwarded-for", b"192.0.2.1"), (b"x-forwarded-proto", b"https")]
     for trusted in ((), ("127.0.0.1",)):
-        async with calling(bridge_of(handler, settings={"trusted_proxies": trusted}), headers=headers) as call:
-            await call.next(2)
-            call.leave(1000)
+        await called(bridge_of(handler, settings={"trusted_proxies": trusted}), headers=headers)
     assert clients == [(("127.0.0.1", 1234), "ws"), (("192.0.2.1", 0), "wss")]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 from support.handlers import until_gone
-from support.networks import SocketNetwork, Witness, binary, close, dial, ping, serving, text
+from support.networks import SocketNetwork, Witness, binary, close, dial, peer_of, ping, serving, text
 
 from trio_ws import Limits, Timeouts, WebSocket, WebSocketDisconnect
 from trio_ws.connection.writer import CONTROL_RESERVE
@@ -108,13 +108,12 @@ async def test_pings_among_messages_are_answered_and_take_no_room(autojump_clock
 
 async def test_pings_filling_the_inbox_do_not_stop_reading(autojump_clock):
     """They are answered at once and take no place, so nobody would take one, and nobody would read on."""
-    network, got = MemoryNetwork(), list[str]()
+    got = list[str]()
 
     async def handler(ws: WebSocket) -> None:
         await receive_all(ws, got)
 
-    async with serving(network, handler, timeouts=TIMES, limits=Limits(inbox_messages=4)):
-        peer = await dial(network)
+    async with peer_of(handler, timeouts=TIMES, limits=Limits(inbox_messages=4)) as peer:
         await peer.send(*(ping(b"%d" % number) for number in range(4)))
         assert [await peer.receive_frame() for _ in range(4)] == [RawFrame(PONG, b"%d" % number) for number in range(4)]
         await peer.send(text("after"), close(1000))
@@ -125,7 +124,7 @@ async def test_pings_filling_the_inbox_do_not_stop_reading(autojump_clock):
 
 async def test_keepalive_is_frozen_while_we_do_not_read(autojump_clock):
     """The peer's pong may sit behind what we do not read, so its silence says nothing."""
-    network, got = MemoryNetwork(), list[str]()
+    got = list[str]()
     fate = Witness()
 
     async def handler(ws: WebSocket) -> None:
@@ -134,8 +133,7 @@ async def test_keepalive_is_frozen_while_we_do_not_read(autojump_clock):
             await receive_all(ws, got)
 
     times = Timeouts(ping_interval=2.0, ping_timeout=3.0)
-    async with serving(network, handler, timeouts=times):
-        peer = await dial(network)
+    async with peer_of(handler, timeouts=times) as peer:
         await trio.sleep(3)
         assert await peer.receive_frame() == RawFrame(PING, b"keepalive")
         await peer.send(*[text("x")] * 50)
@@ -183,15 +181,13 @@ async def test_data_before_peer_left_is_received_despite_full_inbox(sockets):
         with fate.watch():
             await receive_all(ws, got)
 
-    with trio.fail_after(PATIENCE):
-        async with serving(sockets, handler, timeouts=TIMES, when_peer_leaves="finish"):
-            peer = await dial(sockets)
-            await peer.send(*(text(str(number)) for number in range(500)), close(1001))
-            await fin(peer)
-            await trio.testing.wait_all_tasks_blocked(0.3)
-            full.set()
-            await fate.ended.wait()
-            await peer.close()
+    async with peer_of(handler, sockets, timeouts=TIMES, when_peer_leaves="finish") as peer:
+        await peer.send(*(text(str(number)) for number in range(500)), close(1001))
+        await fin(peer)
+        await trio.testing.wait_all_tasks_blocked(0.3)
+        full.set()
+        await fate.ended.wait()
+        await peer.close()
     assert got == [str(number) for number in range(500)]
 
 
@@ -205,13 +201,11 @@ async def test_send_to_reset_peer_behind_unread_data_raises(sockets):
             while True:
                 await ws.send(b"x" * 1000)
 
-    with trio.fail_after(PATIENCE):
-        async with serving(sockets, handler, timeouts=TIMES, when_peer_leaves="finish"):
-            peer = await dial(sockets)
-            await peer.send(*[text("x")] * 100)
-            await trio.testing.wait_all_tasks_blocked(0.05)
-            await peer.reset()
-            await fate.ended.wait()
+    async with peer_of(handler, sockets, timeouts=TIMES, when_peer_leaves="finish") as peer:
+        await peer.send(*[text("x")] * 100)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        await peer.reset()
+        await fate.ended.wait()
     assert fate.cancelled is None
 
 
@@ -240,15 +234,14 @@ async def test_disconnect_behind_unread_data_is_no_handler_error(sockets, caplog
 
 async def test_failed_write_ends_the_handler_that_does_not_read(autojump_clock):
     """In memory nobody can see a departure behind unread data, but a write can."""
-    network, fate = MemoryNetwork(), Witness()
+    fate = Witness()
 
     async def handler(ws: WebSocket) -> None:
         await trio.sleep(50)
         await ws.send("hello?")
         await fate.stay()
 
-    async with serving(network, handler, timeouts=TIMES):
-        peer = await dial(network)
+    async with peer_of(handler, timeouts=TIMES) as peer:
         await peer.send(*[text("x")] * 40)
         await trio.sleep(1)
         await peer.send(text("behind"))
@@ -263,7 +256,6 @@ async def test_failed_write_ends_the_handler_that_does_not_read(autojump_clock):
 
 async def test_send_waits_at_high_water_mark_until_the_peer_reads(autojump_clock):
     """Send waits from the high water mark on and goes on when the peer reads."""
-    network = MemoryNetwork(capacity=0)
     sent: list[float] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -272,8 +264,7 @@ async def test_send_waits_at_high_water_mark_until_the_peer_reads(autojump_clock
             await ws.send(bytes(298))  # 302 with the header
             sent.append(trio.current_time())
 
-    async with serving(network, handler, timeouts=TIMES, limits=Limits(outbox_bytes=1000)):
-        peer = await dial(network)
+    async with peer_of(handler, MemoryNetwork(capacity=0), timeouts=TIMES, limits=Limits(outbox_bytes=1000)) as peer:
         await trio.sleep(10)
         assert len(sent) == 4
         frames = []
@@ -305,7 +296,7 @@ async def test_who_waits_for_room_does_not_lose_or_reorder_on_sockets(sockets):
 
 async def test_pongs_skip_the_wait_and_ping_flood_keeps_outbox_bounded(autojump_clock):
     """A pong does not wait for room and a flood of pings does not grow the outbox."""
-    network, held = MemoryNetwork(capacity=0), list[WebSocket]()
+    held = list[WebSocket]()
     limits = Limits(outbox_bytes=1000)
 
     async def handler(ws: WebSocket) -> None:
@@ -313,8 +304,7 @@ async def test_pongs_skip_the_wait_and_ping_flood_keeps_outbox_bounded(autojump_
         await ws.send(bytes(2000))
         await trio.sleep(20)
 
-    async with serving(network, handler, timeouts=TIMES, limits=limits):
-        peer = await dial(network)
+    async with peer_of(handler, MemoryNetwork(capacity=0), timeouts=TIMES, limits=limits) as peer:
         outbox = held[0].context.channel.transport.outbox
         for number in range(2000):
             await peer.send(ping(b"ping %d" % number))
@@ -333,15 +323,14 @@ async def test_pongs_skip_the_wait_and_ping_flood_keeps_outbox_bounded(autojump_
 
 
 async def test_a_close_frame_does_not_wait_for_room(autojump_clock):
-    network, fate = MemoryNetwork(capacity=0), Witness()
+    fate = Witness()
 
     async def handler(ws: WebSocket) -> None:
         await ws.send(bytes(5000))
         with fate.watch():
             await ws.close(4000, "enough")
 
-    async with serving(network, handler, timeouts=TIMES, limits=Limits(outbox_bytes=1000)):
-        peer = await dial(network)
+    async with peer_of(handler, MemoryNetwork(capacity=0), timeouts=TIMES, limits=Limits(outbox_bytes=1000)) as peer:
         await trio.sleep(3)
         assert await peer.receive_frame() == RawFrame(BINARY, bytes(5000))
         frame = await peer.receive_frame()
@@ -366,7 +355,7 @@ async def flood(peer: RawPeer) -> None:
 
 async def test_stalled_peer_is_aborted_with_1013_after_send_timeout(autojump_clock):
     """A peer that does not read is given up after send_timeout with 1013."""
-    network, fate, codes = MemoryNetwork(capacity=0), Witness(), list[int]()
+    fate, codes = Witness(), list[int]()
 
     async def handler(ws: WebSocket) -> None:
         with fate.watch(), pytest.raises(WebSocketDisconnect, match="1013: peer does not read"):
@@ -375,8 +364,9 @@ async def test_stalled_peer_is_aborted_with_1013_after_send_timeout(autojump_clo
     async def gone(ws: WebSocket, code: int) -> None:
         codes.append(code)
 
-    async with serving(network, handler, timeouts=TIMES, limits=Limits(outbox_bytes=1000), on_disconnect=gone):
-        await dial(network)
+    async with peer_of(
+        handler, MemoryNetwork(capacity=0), timeouts=TIMES, limits=Limits(outbox_bytes=1000), on_disconnect=gone
+    ):
         began = trio.current_time()
         await fate.ended.wait()
         await trio.sleep(1)
@@ -386,10 +376,9 @@ async def test_stalled_peer_is_aborted_with_1013_after_send_timeout(autojump_clo
 
 async def test_idle_handler_is_cancelled_when_pongs_are_not_read(autojump_clock):
     """A peer that floods us with pings and reads nothing is no better than one that does not read messages."""
-    network, fate = MemoryNetwork(capacity=0), Witness()
+    fate = Witness()
 
-    async with serving(network, fate.stay, timeouts=TIMES, limits=Limits(outbox_bytes=1000)):
-        peer = await dial(network)
+    async with peer_of(fate.stay, MemoryNetwork(capacity=0), timeouts=TIMES, limits=Limits(outbox_bytes=1000)) as peer:
         with pytest.RaisesGroup(trio.BrokenResourceError):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(flood, peer)
@@ -398,7 +387,7 @@ async def test_idle_handler_is_cancelled_when_pongs_are_not_read(autojump_clock)
 
 
 async def test_a_slow_peer_that_makes_progress_is_kept(autojump_clock):
-    network, fate = MemoryNetwork(capacity=0), Witness()
+    fate = Witness()
 
     async def handler(ws: WebSocket) -> None:
         await trio.sleep(1)  # the handshake has left
@@ -406,8 +395,7 @@ async def test_a_slow_peer_that_makes_progress_is_kept(autojump_clock):
             for _ in range(20):
                 await ws.send(bytes(1000))
 
-    async with serving(network, handler, timeouts=TIMES, limits=Limits(outbox_bytes=1000)):
-        peer = await dial(network)
+    async with peer_of(handler, MemoryNetwork(capacity=0), timeouts=TIMES, limits=Limits(outbox_bytes=1000)) as peer:
         for _ in range(20):
             await trio.sleep(TIMES.send_timeout - 1)
             assert await peer.receive_frame() == RawFrame(BINARY, bytes(1000))
@@ -416,7 +404,7 @@ async def test_a_slow_peer_that_makes_progress_is_kept(autojump_clock):
 
 
 async def test_without_send_timeout_a_peer_may_take_its_time(autojump_clock):
-    network, fate = MemoryNetwork(capacity=0), Witness()
+    fate = Witness()
 
     async def handler(ws: WebSocket) -> None:
         with fate.watch():
@@ -424,8 +412,7 @@ async def test_without_send_timeout_a_peer_may_take_its_time(autojump_clock):
                 await ws.send(bytes(1000))
 
     times = Timeouts(ping_interval=None, send_timeout=None)  # type: ignore[arg-type]
-    async with serving(network, handler, timeouts=times, limits=Limits(outbox_bytes=1000)):
-        peer = await dial(network)
+    async with peer_of(handler, MemoryNetwork(capacity=0), timeouts=times, limits=Limits(outbox_bytes=1000)) as peer:
         await trio.sleep(10_000)
         assert [await peer.receive_frame() for _ in range(3)] == [RawFrame(BINARY, bytes(1000))] * 3
         await fate.ended.wait()
@@ -463,15 +450,14 @@ async def test_one_who_stalls_does_not_hold_up_others(sockets):
 @pytest.mark.parametrize("size", [1025, 1 << 16, 1 << 62, (1 << 63) - 1])
 async def test_a_message_that_is_too_large_is_refused_on_its_header(size, autojump_clock):
     """Not a byte of its payload has to come."""
-    network, fate = MemoryNetwork(), Witness()
+    fate = Witness()
 
     async def handler(ws: WebSocket) -> None:
         assert await ws.receive() == b"\0" * 1024
         with fate.watch(), pytest.raises(WebSocketDisconnect, match="1009"):
             await ws.receive()
 
-    async with serving(network, handler, timeouts=TIMES, limits=Limits(max_message_size=1024)):
-        peer = await dial(network)
+    async with peer_of(handler, timeouts=TIMES, limits=Limits(max_message_size=1024)) as peer:
         length = b"\xfe" + size.to_bytes(2) if size < 1 << 16 else b"\xff" + size.to_bytes(8)
         await peer.send(binary(b"\0" * 1024), b"\x82" + length)
         frames = await peer.receive_frames()

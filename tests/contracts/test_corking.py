@@ -9,7 +9,7 @@ import pytest
 import trio
 from support.handlers import echo
 from support.internals import set_internal
-from support.networks import SocketNetwork, close, dial, serving, text
+from support.networks import SocketNetwork, close, dial, peer_of, serving, text
 from support.turns import Turns
 
 from trio_ws import Limits, Server, Timeouts, WebSocket, open_websocket
@@ -83,21 +83,19 @@ def calls(sockets, monkeypatch):
 
 
 async def test_the_replies_to_one_packet_leave_in_one_system_call(sockets, calls):
-    with trio.fail_after(PATIENCE):
-        async with serving(sockets, echo, timeouts=TIMES):
-            peer = await dial(sockets)
-            calls.made.clear()
-            await peer.send(*(text(f"{number:02}") for number in range(20)))
-            assert [await peer.receive_frame() for _ in range(20)] == [
-                RawFrame(TEXT, b"%02d" % number) for number in range(20)
-            ]
-            assert calls.sizes == [20 * 4]
-            await peer.send(text("one"))
-            assert await peer.receive_frame() == RawFrame(TEXT, b"one")
-            assert calls.sizes == [80, 5]
-            await peer.send(close(1000))
-            await peer.receive_frames()
-            await peer.close()
+    async with peer_of(echo, sockets, timeouts=TIMES) as peer:
+        calls.made.clear()
+        await peer.send(*(text(f"{number:02}") for number in range(20)))
+        assert [await peer.receive_frame() for _ in range(20)] == [
+            RawFrame(TEXT, b"%02d" % number) for number in range(20)
+        ]
+        assert calls.sizes == [20 * 4]
+        await peer.send(text("one"))
+        assert await peer.receive_frame() == RawFrame(TEXT, b"one")
+        assert calls.sizes == [80, 5]
+        await peer.send(close(1000))
+        await peer.receive_frames()
+        await peer.close()
 
 
 @pytest.mark.parametrize("sockets", ["poller"], indirect=True)
@@ -109,13 +107,11 @@ async def test_replies_leave_when_16_kib_have_gathered(calls, sockets):
         async for _ in ws:
             await ws.send(bytes(size))
 
-    with trio.fail_after(PATIENCE):
-        async with serving(sockets, handler, timeouts=TIMES, limits=Limits(inbox_messages=1000)):
-            peer = await dial(sockets)
-            calls.made.clear()
-            await peer.send(*[text("x")] * count)
-            assert [await peer.receive_frame() for _ in range(count)] == [RawFrame(BINARY, bytes(size))] * count
-            await peer.close()
+    async with peer_of(handler, sockets, timeouts=TIMES, limits=Limits(inbox_messages=1000)) as peer:
+        calls.made.clear()
+        await peer.send(*[text("x")] * count)
+        assert [await peer.receive_frame() for _ in range(count)] == [RawFrame(BINARY, bytes(size))] * count
+        await peer.close()
     assert sum(calls.sizes) == count * (size + 4)
     assert CORK_BYTES <= calls.sizes[0] < CORK_BYTES + size + 4
 

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from support.networks import SocketNetwork, Witness, binary, close, dial, fragment, serving, text
+from support.networks import SocketNetwork, Witness, binary, close, dial, fragment, peer_of, serving, text
 from support.turns import Streak
 
 from trio_ws import Limits, Timeouts, WebSocket, WebSocketDisconnect, WebSocketMessage, open_websocket
@@ -89,10 +89,8 @@ TELLING: list[Telling] = [by_receive, by_recv, by_iteration, by_send, by_ping, b
 
 async def talk(handler: Any, leave: Callable[[RawPeer], Awaitable[None]], ready: trio.Event, **options: Any) -> float:
     """Serve one connection in virtual time until its peer leaves; return when that was."""
-    network = MemoryNetwork(capacity=0)
     options = {"timeouts": TIMES, "limits": SMALL, **options}
-    async with serving(network, handler, **options):
-        peer = await dial(network)
+    async with peer_of(handler, MemoryNetwork(capacity=0), **options) as peer:
         await ready.wait()
         await trio.sleep(3)
         left = trio.current_time()
@@ -167,7 +165,6 @@ async def test_arrived_messages_are_received_and_each_renews_the_time(autojump_c
     """A handler that works 0.9 s on each of five messages is not cut off by a client that sends them and leaves."""
     got: list[str] = []
     fate = Witness()
-    network = MemoryNetwork()
 
     async def handler(ws: WebSocket) -> None:
         with fate.watch():
@@ -176,8 +173,7 @@ async def test_arrived_messages_are_received_and_each_renews_the_time(autojump_c
                 got.append(message)
             got.append("told")
 
-    async with serving(network, handler, timeouts=TIMES):
-        peer = await dial(network)
+    async with peer_of(handler, timeouts=TIMES) as peer:
         await peer.send(*map(text, "abcde"), close(1000))
         await trio.sleep(60)
     assert got == [*"abcde", "told"]
@@ -328,14 +324,12 @@ async def test_all_waiters_get_a_disconnect_and_none_is_cancelled(autojump_clock
 async def test_a_send_from_outside_the_connection_raises_in_the_caller(autojump_clock):
     """Whoever sends on a connection that has ended is told so; being cancelled is only for the handler."""
     held: list[WebSocket] = []
-    network = MemoryNetwork()
 
     async def handler(ws: WebSocket) -> None:
         held.append(ws)
         await trio.sleep_forever()
 
-    async with serving(network, handler, timeouts=TIMES):
-        peer = await dial(network)
+    async with peer_of(handler, timeouts=TIMES) as peer:
         await trio.sleep(1)
         await peer.send(close(1000))
         await trio.sleep(1)
@@ -371,15 +365,13 @@ async def test_sender_outliving_the_connection_gets_a_disconnect(autojump_clock)
 
 async def test_receive_in_a_timeout_loses_nothing(autojump_clock):
     got: list[str] = []
-    network = MemoryNetwork()
 
     async def handler(ws: WebSocket) -> None:
         while len(got) < 20:
             with trio.move_on_after(0.13):
                 got.append(await ws.receive())
 
-    async with serving(network, handler, timeouts=TIMES):
-        peer = await dial(network)
+    async with peer_of(handler, timeouts=TIMES) as peer:
         for number in range(20):
             await peer.send(text(str(number)))
             await trio.sleep(0.1)
@@ -390,7 +382,6 @@ async def test_receive_in_a_timeout_loses_nothing(autojump_clock):
 async def test_cancelled_receive_leaves_the_arriving_message_in_place(autojump_clock):
     """Message and deadline meet in one scheduler turn."""
     got: list[str] = []
-    network = MemoryNetwork()
 
     async def handler(ws: WebSocket) -> None:
         with trio.move_on_after(0):
@@ -406,8 +397,7 @@ async def test_cancelled_receive_leaves_the_arriving_message_in_place(autojump_c
             await trio.lowlevel.checkpoint()
         scope.cancel()
 
-    async with serving(network, handler, timeouts=TIMES):
-        peer = await dial(network)
+    async with peer_of(handler, timeouts=TIMES) as peer:
         await peer.send(text("a"), text("b"), close(1000))
         with trio.move_on_after(1):
             await peer.receive_frames()
@@ -416,7 +406,7 @@ async def test_cancelled_receive_leaves_the_arriving_message_in_place(autojump_c
 
 async def test_no_stream_begins_inside_a_message_dropped_after_close(autojump_clock):
     """What came before the close is received; of what is dropped nothing is, also not the beginning of a message."""
-    network, got = MemoryNetwork(), list[Any]()
+    got = list[Any]()
 
     async def handler(ws: WebSocket) -> None:
         await trio.sleep(1)
@@ -426,15 +416,13 @@ async def test_no_stream_begins_inside_a_message_dropped_after_close(autojump_cl
         with pytest.raises(WebSocketDisconnect, match="4000"):
             got.append(await anext(ws.receive_stream()))
 
-    async with serving(network, handler, timeouts=TIMES, limits=Limits(inbox_messages=1)):
-        peer = await dial(network)
+    async with peer_of(handler, timeouts=TIMES, limits=Limits(inbox_messages=1)) as peer:
         await peer.send(text("taken"), text("dropped"), fragment(b"begun", first=True))
         await peer.receive_frames()
     assert got == ["taken"]
 
 
 async def test_two_readers_at_once_are_a_busy_resource_error(autojump_clock):
-    network = MemoryNetwork()
     got: list[str] = []
 
     async def read(ws: WebSocket) -> None:
@@ -447,8 +435,7 @@ async def test_two_readers_at_once_are_a_busy_resource_error(autojump_clock):
             await ws.receive()
         await trio.sleep(5)
 
-    async with serving(network, handler, timeouts=TIMES):
-        peer = await dial(network)
+    async with peer_of(handler, timeouts=TIMES) as peer:
         await trio.sleep(2)
         await peer.send(text("for the first"))
         await trio.sleep(2)
@@ -457,7 +444,6 @@ async def test_two_readers_at_once_are_a_busy_resource_error(autojump_clock):
 
 async def test_receiving_buffered_messages_yields_at_least_every_64(autojump_clock):
     streaks: list[Streak] = []
-    network = MemoryNetwork()
 
     async def handler(ws: WebSocket) -> None:
         await trio.sleep(1)
@@ -466,8 +452,7 @@ async def test_receiving_buffered_messages_yields_at_least_every_64(autojump_clo
             await ws.receive()
             streaks[0].step()
 
-    async with serving(network, handler, timeouts=TIMES, limits=Limits(inbox_messages=1000)):
-        peer = await dial(network)
+    async with peer_of(handler, timeouts=TIMES, limits=Limits(inbox_messages=1000)) as peer:
         await peer.send(*[binary(b"x")] * 300)
         await peer.receive_frames()
     assert streaks[0].longest == 64
@@ -476,7 +461,6 @@ async def test_receiving_buffered_messages_yields_at_least_every_64(autojump_clo
 async def test_receive_after_the_end_yields_and_can_be_cancelled(autojump_clock):
     """A handler that catches every error and tries again must not stop the world."""
     streaks: list[Streak] = []
-    network = MemoryNetwork()
 
     async def handler(ws: WebSocket) -> None:
         streaks.append(Streak())
@@ -485,8 +469,7 @@ async def test_receive_after_the_end_yields_and_can_be_cancelled(autojump_clock)
                 await ws.receive()
             streaks[0].step()
 
-    async with serving(network, handler, timeouts=attrs.evolve(TIMES, cleanup_timeout=0)):
-        peer = await dial(network)
+    async with peer_of(handler, timeouts=attrs.evolve(TIMES, cleanup_timeout=0)) as peer:
         await peer.send(close(1000))
         await peer.receive_frames()
     assert streaks[0].longest <= 64
@@ -494,7 +477,6 @@ async def test_receive_after_the_end_yields_and_can_be_cancelled(autojump_clock)
 
 async def test_sending_yields_at_least_every_64(autojump_clock):
     streaks: list[Streak] = []
-    network = MemoryNetwork()
 
     async def handler(ws: WebSocket) -> None:
         streaks.append(Streak())
@@ -502,8 +484,7 @@ async def test_sending_yields_at_least_every_64(autojump_clock):
             await ws.send(b"x")
             streaks[0].step()
 
-    async with serving(network, handler, timeouts=TIMES, limits=Limits(outbox_bytes=1 << 20)):
-        peer = await dial(network)
+    async with peer_of(handler, timeouts=TIMES, limits=Limits(outbox_bytes=1 << 20)) as peer:
         frames = await peer.receive_frames()
     assert len(frames) == 301  # and the close frame
     assert streaks[0].longest == 64
@@ -541,14 +522,12 @@ async def test_on_sockets_each_way_of_waiting_is_told(sockets, hear, leave, code
             await hear(ws, code)
 
     times = Timeouts(drain_timeout=LONG, cleanup_timeout=LONG, ping_interval=None, shutdown_grace=0.0)
-    with trio.fail_after(PATIENCE):
-        async with serving(sockets, handler, timeouts=times, limits=SMALL):
-            peer = await dial(sockets)
-            await fate.began.wait()
-            await trio.testing.wait_all_tasks_blocked(0.01)
-            await leave(peer)
-            await fate.ended.wait()
-            await peer.close()
+    async with peer_of(handler, sockets, timeouts=times, limits=SMALL) as peer:
+        await fate.began.wait()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await leave(peer)
+        await fate.ended.wait()
+        await peer.close()
     assert fate.cancelled is None
 
 
@@ -572,15 +551,13 @@ async def test_on_sockets_who_was_not_told_is_cancelled(sockets, leave, code, ca
         await fate.stay()
 
     times = Timeouts(drain_timeout=drain, cleanup_timeout=LONG, ping_interval=None, shutdown_grace=0.0)
-    with trio.fail_after(PATIENCE):
-        async with serving(sockets, handler, timeouts=times, when_peer_leaves=policy):
-            peer = await dial(sockets)
-            if reads:
-                await peer.send(text("hello"))
-            await fate.began.wait()
-            await leave(peer)
-            await fate.ended.wait()
-            await peer.close()
+    async with peer_of(handler, sockets, timeouts=times, when_peer_leaves=policy) as peer:
+        if reads:
+            await peer.send(text("hello"))
+        await fate.began.wait()
+        await leave(peer)
+        await fate.ended.wait()
+        await peer.close()
     assert fate.cancelled is not None
     assert str(code) in fate.cancelled
 
@@ -595,12 +572,10 @@ async def test_notified_handler_on_sockets_is_cancelled_after_cleanup(sockets):
         await fate.stay()
 
     times = Timeouts(drain_timeout=LONG, cleanup_timeout=0.0, ping_interval=None, shutdown_grace=0.0)
-    with trio.fail_after(PATIENCE):
-        async with serving(sockets, handler, timeouts=times):
-            peer = await dial(sockets)
-            await fate.began.wait()
-            await drop(peer)
-            await fate.ended.wait()
+    async with peer_of(handler, sockets, timeouts=times) as peer:
+        await fate.began.wait()
+        await drop(peer)
+        await fate.ended.wait()
     assert fate.cancelled == "connection lost: 1006"
 
 
@@ -621,11 +596,9 @@ async def test_on_sockets_what_arrived_before_the_end_is_received(sockets):
         done.set()
 
     times = Timeouts(drain_timeout=LONG, cleanup_timeout=LONG, ping_interval=None, shutdown_grace=0.0)
-    with trio.fail_after(PATIENCE):
-        async with serving(sockets, handler, timeouts=times, when_peer_leaves="finish"):
-            peer = await dial(sockets)
-            await peer.send(*(text(str(number)) for number in range(200)), close(4002))
-            await peer.close()
-            go.set()
-            await done.wait()
+    async with peer_of(handler, sockets, timeouts=times, when_peer_leaves="finish") as peer:
+        await peer.send(*(text(str(number)) for number in range(200)), close(4002))
+        await peer.close()
+        go.set()
+        await done.wait()
     assert got == [str(number) for number in range(200)]

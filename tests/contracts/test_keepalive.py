@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 from support.handlers import echo
-from support.networks import SocketNetwork, Witness, dial, pong, serving
+from support.networks import SocketNetwork, Witness, peer_of, pong
 
 from contracts.rig import Rig
 from trio_ws import Limits, Timeouts, WebSocket, WebSocketDisconnect
@@ -93,15 +93,14 @@ async def test_a_handler_that_stalls_still_answers_pings(rig, autojump_clock):
 
 async def test_silent_peer_slow_with_a_large_message_is_kept(autojump_clock):
     """A silent peer that takes long for a large message is kept."""
-    network, size = MemoryNetwork(capacity=0), 10 * WRITE_BYTES
+    size = 10 * WRITE_BYTES
 
     async def handler(ws: WebSocket) -> None:
         await ws.send(bytes(size))
         await trio.sleep_forever()
 
     times = Timeouts(ping_interval=4.0, ping_timeout=3.0, send_timeout=5.0)
-    async with serving(network, handler, timeouts=times, limits=Limits(outbox_bytes=1000)):
-        peer = await dial(network)
+    async with peer_of(handler, MemoryNetwork(capacity=0), timeouts=times, limits=Limits(outbox_bytes=1000)) as peer:
         some = b""
         for _ in range(9):  # what is left of it after this is behind no ping
             await trio.sleep(4)
@@ -165,14 +164,14 @@ async def test_none_turns_it_all_off(rig, autojump_clock):
 
 @pytest.mark.parametrize("poller", [False, True], ids=["stream", "poller"])
 async def test_on_sockets_a_peer_is_kept_as_long_as_it_answers(poller):
-    network = SocketNetwork(poller=poller)
     fate = Witness()
 
     with trio.fail_after(10):
-        async with serving(
-            network, fate.stay, timeouts=times(ping_interval=0.01, ping_timeout=0.2, shutdown_grace=0.0)
-        ):
-            peer = await dial(network)
+        async with peer_of(
+            fate.stay,
+            SocketNetwork(poller=poller),
+            timeouts=times(ping_interval=0.01, ping_timeout=0.2, shutdown_grace=0.0),
+        ) as peer:
             for _ in range(10):
                 frame = await peer.receive_frame()
                 assert (frame.opcode, frame.payload) == (PING, b"keepalive")

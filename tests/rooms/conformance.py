@@ -34,6 +34,8 @@ class Ear:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self.log: Any = None
+        """What its subscription yields."""
         self._changed = trio.Event()
 
     def __call__(self, entry: Entry) -> None:

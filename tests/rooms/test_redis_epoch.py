@@ -9,7 +9,7 @@ import attrs
 import pytest
 import trio
 from support.internals import internal
-from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis
+from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, until
 
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms.redis import RedisBackplane
@@ -55,12 +55,6 @@ async def processes(redis: RedisServer, count: int) -> AsyncIterator[list[Proces
         for process in found:
             await stack.enter_async_context(process.backplane.running())
         yield found
-
-
-async def until(condition) -> None:
-    with trio.fail_after(30):
-        while not condition():
-            await trio.sleep(0.01)
 
 
 async def restart(redis: RedisServer) -> None:

@@ -9,7 +9,16 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 from support.internals import internal, set_internal
-from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, redis_server
+from support.redis import (
+    Line,
+    RedisServer,
+    collects_coredis,
+    forgives_coredis,
+    line_to,
+    needs_redis,
+    redis_server,
+    until,
+)
 
 from trio_ws import BackplaneFull, BackplaneRefused, BackplaneUnavailable, LocalProtocolError, MessageTooLarge
 from trio_ws.connection.prepared import PreparedMessage
@@ -55,12 +64,6 @@ async def linked(backplane: RedisBackplane) -> None:
             except BackplaneUnavailable:
                 continue
             return
-
-
-async def until(condition) -> None:
-    with trio.fail_after(20):
-        while not condition():
-            await trio.sleep(0.01)
 
 
 # --- at the start -------------------------------------------------------------------------------------------------

@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import Self
 
 import pytest
 import trio
 import trio.testing
 from support.internals import internal
-from support.redis import Line, RedisServer, collects_coredis, forgives_coredis, line_to, needs_redis, redis_server
+from support.redis import (
+    Line,
+    RedisServer,
+    collects_coredis,
+    forgives_coredis,
+    line_to,
+    needs_redis,
+    redis_server,
+    until,
+)
 
 from trio_ws import BackplaneFull, BackplaneUnavailable, Timeouts
 from trio_ws.connection.prepared import PreparedMessage
-from trio_ws.rooms import Presence
+from trio_ws.rooms import Entry, Presence
 from trio_ws.rooms.redis import RedisBackplane
 from trio_ws.rooms.redis.entries import StreamEntry
 from trio_ws.rooms.redis.local_delivery import LocalDelivery
@@ -53,14 +63,32 @@ async def say(backplane: RedisBackplane, *texts: object) -> list[str]:
     return [await backplane.publish("room", PreparedMessage(str(text)), NOBODY) for text in texts]
 
 
-async def until(condition) -> None:
-    with trio.fail_after(30):
-        while not condition():
-            await trio.sleep(0.01)
-
-
 async def until_broken(backplane: RedisBackplane) -> None:
     await until(lambda: not internal(backplane, "_local").early.connected)
+
+
+async def cut(line: Line, backplane: RedisBackplane) -> None:
+    """Cut a line, and wait until its backplane has noticed it."""
+    line.cut_off()
+    await until_broken(backplane)
+
+
+@asynccontextmanager
+async def hearing(backplane: RedisBackplane, history: int = 0) -> AsyncIterator[Ear]:
+    """Subscribe to the room."""
+    ear = Ear()
+    async with backplane.subscribe("room", ear, history=history) as ear.log:
+        yield ear
+
+
+async def hear(count: int, *ears: Ear) -> None:
+    """Wait until each has heard so many entries."""
+    for ear in ears:
+        await ear.hears(count)
+
+
+def data_of(log: Iterable[Entry]) -> list[str | bytes]:
+    return [entry.message.data for entry in log]
 
 
 def texts(numbers: range) -> list[str]:
@@ -73,12 +101,11 @@ def texts(numbers: range) -> list[str]:
 async def test_cut_off_process_delivers_own_messages_first(redis) -> None:
     """Who is cut off hears its own at once and the others afterwards."""
     async with processes(redis) as (line, far, near):
-        here, there, ids = Ear(), Ear(), []
-        async with far.subscribe("room", here, history=100) as log, near.subscribe("room", there, history=100):
+        ids: list[str] = []
+        async with hearing(far, 100) as here, hearing(near, 100) as there:
             await say(near, "before")
             await here.hears(1)
-            line.cut_off()
-            await until_broken(far)
+            await cut(line, far)
             async with trio.open_nursery() as nursery:
 
                 async def publish(number: int) -> None:
@@ -91,45 +118,39 @@ async def test_cut_off_process_delivers_own_messages_first(redis) -> None:
                 assert ids == [], "nothing is acknowledged before it is in the stream"
                 await there.hears(2)
                 assert there.data == ["before", "elsewhere"]
-                assert [entry.message.data for entry in log] == here.data
+                assert data_of(here.log) == here.data
                 line.mend()
             await there.hears(22)
             await say(near, "end")
-            await here.hears(23)
-            await there.hears(23)
+            await hear(23, here, there)
         early = sorted(here.data[1:21], key=int)
         assert early == texts(range(20))
         assert here.data[21:] == ["elsewhere", "end"]
         assert sorted(there.data[2:22], key=int) == early
         assert sorted(ids) == sorted(there.ids[2:22])
-        assert [entry.message.data for entry in log] == there.data, "the log is the stream's again"
-        assert [entry.id for entry in log] == there.ids
+        assert data_of(here.log) == there.data, "the log is the stream's again"
+        assert [entry.id for entry in here.log] == there.ids
 
 
 async def test_the_order_of_one_publisher_is_kept_through_a_cut(redis) -> None:
     async with processes(redis) as (line, far, near):
-        here, there = Ear(), Ear()
-        async with far.subscribe("room", here, history=0), near.subscribe("room", there, history=0):
+        async with hearing(far) as here, hearing(near) as there:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(say, far, *range(80))
                 for known in (10, 25, 50):
                     await here.hears(known)
-                    line.cut_off()
-                    await until_broken(far)
+                    await cut(line, far)
                     await trio.sleep(0.01)
                     line.mend()
-            await here.hears(80)
-            await there.hears(80)
+            await hear(80, here, there)
             await say(near, "end")
-            await here.hears(81)
-            await there.hears(81)
+            await hear(81, here, there)
         assert here.data == there.data == [*texts(range(80)), "end"]
 
 
 async def test_a_redis_that_is_too_slow_is_waited_for_only_so_long(redis) -> None:
     async with processes(redis, local_after=0.05, command_timeout=60, publish_timeout=60) as (_, far, near):
-        here, there = Ear(), Ear()
-        async with far.subscribe("room", here, history=0), near.subscribe("room", there, history=0):
+        async with hearing(far) as here, hearing(near) as there:
             await say(far, "before")
             await here.hears(1)
             redis.stop()
@@ -148,8 +169,7 @@ async def test_a_redis_that_is_too_slow_is_waited_for_only_so_long(redis) -> Non
 
 async def test_all_wait_for_the_one_order_if_that_is_asked_for(redis) -> None:
     async with processes(redis, local_after=None) as (line, far, near):
-        here, there = Ear(), Ear()
-        async with far.subscribe("room", here, history=0), near.subscribe("room", there, history=0):
+        async with hearing(far) as here, hearing(near) as there:
             line.cut_off()
             async with trio.open_nursery() as nursery:
                 for number in range(5):
@@ -160,17 +180,16 @@ async def test_all_wait_for_the_one_order_if_that_is_asked_for(redis) -> None:
                 await say(near, "elsewhere")
                 assert here.data == []
                 line.mend()
-            await here.hears(6)
-            await there.hears(6)
+            await hear(6, here, there)
         assert here.ids == there.ids
 
 
 async def test_a_message_whose_answer_was_lost_is_handed_on_once(redis) -> None:
     """It is in the stream already when the link breaks; the publisher does not know."""
     async with processes(redis) as (line, far, near):
-        here, there, ids = Ear(), Ear(), []
+        ids: list[str] = []
         await say(far, "so that there is a connection for it")  # a poll would take it, and have no answer
-        async with far.subscribe("room", here, history=5) as log, near.subscribe("room", there, history=0):
+        async with hearing(far, 5) as here, hearing(near) as there:
             line.deaf = True
             async with trio.open_nursery() as nursery:
 
@@ -184,11 +203,10 @@ async def test_a_message_whose_answer_was_lost_is_handed_on_once(redis) -> None:
                 line.deaf = False
                 line.mend()
             await say(near, "end")
-            await here.hears(2)
-            await there.hears(2)
+            await hear(2, here, there)
         assert here.data == there.data == ["once", "end"]
         assert ids == there.ids[:1]
-        assert [entry.id for entry in log][1:] == there.ids
+        assert [entry.id for entry in here.log][1:] == there.ids
 
 
 async def test_acknowledged_unread_message_is_delivered_on_link_loss(redis) -> None:
@@ -211,15 +229,13 @@ async def test_acknowledged_unread_message_is_delivered_on_link_loss(redis) -> N
 
 async def test_who_gives_up_is_told_that_members_here_have_had_it(redis) -> None:
     async with processes(redis, publish_timeout=0.2) as (line, far, near):
-        here, there = Ear(), Ear()
-        async with far.subscribe("room", here, history=5) as log, near.subscribe("room", there, history=0):
-            line.cut_off()
-            await until_broken(far)
+        async with hearing(far, 5) as here, hearing(near) as there:
+            await cut(line, far)
             with pytest.raises(BackplaneUnavailable, match=r"publish_timeout.*in this process have received") as caught:
                 await say(far, "never acknowledged")
             assert (caught.value.local, caught.value.uncertain) == (True, False)
             assert here.data == ["never acknowledged"]
-            assert list(log) == [], "it will not be in the stream"
+            assert list(here.log) == [], "it will not be in the stream"
             with pytest.raises(BackplaneUnavailable) as caught:
                 await far.publish("a room that nobody here is in", PreparedMessage("?"), NOBODY)
             assert not caught.value.local
@@ -239,8 +255,7 @@ async def test_who_is_refused_is_told_that_members_here_have_had_it(redis) -> No
     async with processes(redis) as (line, far, near):
         here = Ear()
         async with far.subscribe("room", here, history=0):
-            line.cut_off()
-            await until_broken(far)
+            await cut(line, far)
             redis.ask("CONFIG SET maxmemory 1mb")
             async with trio.open_nursery() as nursery:
 
@@ -270,19 +285,16 @@ async def cancelled_when_heard(backplane: RedisBackplane, ear: Ear, *texts: str)
 async def test_cancelled_publisher_withdraws_only_undelivered_messages(redis) -> None:
     """A cancelled publisher takes back what nobody has had and nothing else."""
     async with processes(redis) as (line, far, near):
-        here, there = Ear(), Ear()
-        async with far.subscribe("room", here, history=5) as log, near.subscribe("room", there, history=0):
-            line.cut_off()
-            await until_broken(far)
+        async with hearing(far, 5) as here, hearing(near) as there:
+            await cut(line, far)
             await cancelled_when_heard(far, here, "said", "and left")
             with trio.CancelScope() as scope:
                 scope.cancel()
                 await say(far, "cancelled before it was said")
-            assert [entry.message.data for entry in log] == ["said", "and left"]
+            assert data_of(here.log) == ["said", "and left"]
             line.mend()
             await say(far, "end")
-            await here.hears(3)
-            await there.hears(3)
+            await hear(3, here, there)
         assert here.data == there.data == ["said", "and left", "end"]
         assert internal(far, "_running_commands._abandoned") == {}
 
@@ -290,20 +302,17 @@ async def test_cancelled_publisher_withdraws_only_undelivered_messages(redis) ->
 async def test_orphaned_publishes_are_retried_and_bounded(redis) -> None:
     """What nobody waits for is tried for as long and is bounded."""
     async with processes(redis, max_waiting=2) as (line, far, near):
-        here, there = Ear(), Ear()
-        async with far.subscribe("room", here, history=5) as log, near.subscribe("room", there, history=0):
-            line.cut_off()
-            await until_broken(far)
+        async with hearing(far, 5) as here, hearing(near) as there:
+            await cut(line, far)
             await cancelled_when_heard(far, here, "one", "two", "three", "four")
-            assert [entry.message.data for entry in log] == ["three", "four"]
+            assert data_of(here.log) == ["three", "four"]
             next(iter(internal(far, "_running_commands._abandoned"))).expires_at = 0
             line.mend()
             await say(far, "end")
             await there.hears(2)
             assert there.data == ["four", "end"]
             redis.ask("CONFIG SET maxmemory 1mb")
-            line.cut_off()
-            await until_broken(far)
+            await cut(line, far)
             await cancelled_when_heard(far, here, "no room")
             line.mend()
             await until(lambda: not internal(far, "_running_commands._abandoned"))
@@ -334,9 +343,8 @@ async def say_second_and_mend(line: Line, far: RedisBackplane, here: Ear) -> Non
 async def test_an_unanswered_message_is_heard_before_the_next_one(redis) -> None:
     """Its publisher gives up while the answer is lost, as in a process that was frozen meanwhile."""
     async with processes(redis, poll_interval=NEVER_ALONE) as (line, far, near):
-        here, there = Ear(), Ear()
         await say(far, "so that there is a connection for it")  # a poll would take it, and have no answer
-        async with far.subscribe("room", here, history=0), near.subscribe("room", there, history=0):
+        async with hearing(far) as here, hearing(near) as there:
             await lose_answer(line, far, there, expired=True)
             await say_second_and_mend(line, far, here)
             await say(near, "end")
@@ -346,9 +354,8 @@ async def test_an_unanswered_message_is_heard_before_the_next_one(redis) -> None
 
 async def test_a_sent_message_of_a_cancelled_publisher_is_published(redis) -> None:
     async with processes(redis, poll_interval=NEVER_ALONE) as (line, far, near):
-        here, there = Ear(), Ear()
         await say(far, "so that there is a connection for it")  # a poll would take it, and have no answer
-        async with far.subscribe("room", here, history=0), near.subscribe("room", there, history=0):
+        async with hearing(far) as here, hearing(near) as there:
             await lose_answer(line, far, there, expired=False)
             await say_second_and_mend(line, far, here)
             await there.hears(2)
@@ -463,8 +470,7 @@ async def test_room_opened_without_redis_misses_no_later_message(redis, caplog, 
         here, too, there, lost = Ear(), Ear(), Ear(), []
         async with near.subscribe("room", there, history=0):
             await say(near, "before")
-            line.cut_off()
-            await until_broken(far)
+            await cut(line, far)
             async with far.subscribe("room", here, history=5, gap=lost.append) as log:
                 assert "room 'room' is opened without Redis, its history is missing" in caplog.text
                 async with trio.open_nursery() as nursery:
@@ -473,7 +479,7 @@ async def test_room_opened_without_redis_misses_no_later_message(redis, caplog, 
                     async with far.subscribe("room", too, history=5, gap=lost.append) as another:
                         await too.hears(1)
                         for each in (log, another):
-                            assert [entry.message.data for entry in each] == ["own"]
+                            assert data_of(each) == ["own"]
                         assert not log.since(here.ids[0]).recovered
                         await say(near, "elsewhere")
                         line.mend()
@@ -497,10 +503,9 @@ async def test_subscriber_without_redis_continues_an_open_room(redis) -> None:
         async with far.subscribe("room", first, history=3):
             await say(near, *range(5))
             await first.hears(5)
-            line.cut_off()
-            await until_broken(far)
+            await cut(line, far)
             async with far.subscribe("room", second, history=20) as log:
-                assert [entry.message.data for entry in log] == ["2", "3", "4"]
+                assert data_of(log) == ["2", "3", "4"]
                 await say(near, "elsewhere")
                 line.mend()
                 await second.hears(1)
@@ -508,7 +513,7 @@ async def test_subscriber_without_redis_continues_an_open_room(redis) -> None:
                 await until(lambda: not internal(far, "_reader._opener._opening"))
                 await say(near, "end")
                 await second.hears(2)
-                assert [entry.message.data for entry in log] == ["2", "3", "4", "elsewhere", "end"]
+                assert data_of(log) == ["2", "3", "4", "elsewhere", "end"]
         assert first.data[5:6] == second.data[:1] == ["elsewhere"]
 
 
@@ -517,13 +522,12 @@ async def test_room_waiting_for_redis_is_opened_by_it_in_time(redis) -> None:
     async with processes(redis) as (line, far, near):
         ear = Ear()
         await say(near, "before")
-        line.cut_off()
-        await until_broken(far)
+        await cut(line, far)
         async with trio.open_nursery() as nursery:
 
             async def listen() -> None:
                 async with far.subscribe("room", ear, history=5) as log:
-                    assert [entry.message.data for entry in log] == ["before"]
+                    assert data_of(log) == ["before"]
                     await say(far, "own")
                     await ear.hears(1)
 
@@ -550,6 +554,20 @@ class Desk:
         self.feed.subscriptions.append(self.subscription)
         self.log = self.subscription.log
 
+    @classmethod
+    def begun(cls, **options: object) -> Self:
+        """Make one whose subscription has begun."""
+        desk = cls(**options)
+        desk.subscription.begin([])
+        return desk
+
+    @classmethod
+    def linked(cls, **options: object) -> Self:
+        """Make one whose subscription has begun, and that has a link to Redis."""
+        desk = cls.begun(**options)
+        desk.local.early.set_connected(connected=True)
+        return desk
+
     def publish(self, number: int) -> PendingPublish:
         own = self.local.create("room", PreparedMessage(str(number)), NOBODY)
         assert own is not None
@@ -566,6 +584,10 @@ class Desk:
         )
         self.feed.deliver([record])
         self.local.drop_passed("room")
+
+    def read_each(self, *numbers: int) -> None:
+        for number in numbers:
+            self.read(number, place=number)
 
 
 @pytest.mark.parametrize("settle", ["accepted", "given up"])
@@ -588,8 +610,7 @@ async def test_nothing_overtakes_messages_older_than_the_subscription(settle) ->
 
 
 async def test_a_message_that_gets_another_number_is_handed_on_once() -> None:
-    desk = Desk()
-    desk.subscription.begin([])
+    desk = Desk.begun()
     first = desk.publish(1)
     desk.cut()
     desk.local.early.set_connected(connected=True)
@@ -609,9 +630,7 @@ async def test_a_message_that_gets_another_number_is_handed_on_once() -> None:
 
 async def test_unread_backlog_is_bounded_and_log_reports_the_gap() -> None:
     """What waits to be read is bounded and the log says what it lacks."""
-    desk = Desk(max_waiting=2)
-    desk.subscription.begin([])
-    desk.local.early.set_connected(connected=True)
+    desk = Desk.linked(max_waiting=2)
     desk.read(1, place=1, publisher="another")
     for number in (1, 2, 3, 4):
         desk.local.on_accepted(desk.publish(number), f"5-{number + 1}")
@@ -633,9 +652,7 @@ async def test_unread_backlog_is_bounded_and_log_reports_the_gap() -> None:
 
 async def test_early_delivery_goes_on_in_a_cancelled_scope(autojump_clock) -> None:
     """Handlers that are cancelled still publish, and members in this process still receive it."""
-    desk = Desk(local_after=1)
-    desk.subscription.begin([])
-    desk.local.early.set_connected(connected=True)
+    desk = Desk.linked(local_after=1)
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(desk.local.early.run)
@@ -649,34 +666,31 @@ async def test_early_delivery_goes_on_in_a_cancelled_scope(autojump_clock) -> No
 
 
 async def test_numbers_that_are_known_again_are_bounded() -> None:
-    desk = Desk(max_waiting=1)
-    desk.subscription.begin([])
+    desk = Desk.begun(max_waiting=1)
     desk.cut()
     for number in range(1, 10):
         own = desk.publish(number)
         desk.local.early.step()
         desk.local.on_abandoned(own, sent=True)
     assert len(desk.subscription.delivered_early) == 4
-    for number in range(1, 10):
-        desk.read(number, place=number)
+    desk.read_each(*range(1, 10))
     assert desk.ear.data == texts(range(1, 10))
 
 
 async def test_what_redis_has_lost_is_not_waited_for() -> None:
-    desk = Desk()
-    desk.subscription.begin([])
+    desk = Desk.begun()
     for number in (1, 2):
         own = desk.publish(number)
     desk.cut()
     desk.local.on_accepted(own, "5-2")
-    assert [entry.message.data for entry in desk.log] == ["1", "2"]
+    assert data_of(desk.log) == ["1", "2"]
     desk.read(7, place=7, publisher="another")
     assert desk.lost == [6], "the messages of this process among them"
     assert not desk.log.since("5-1").recovered
-    assert [entry.message.data for entry in desk.log] == ["7", "1", "2"], "the first one is on its way"
+    assert data_of(desk.log) == ["7", "1", "2"], "the first one is on its way"
     desk.local.on_abandoned(desk.local.queue.rooms["room"][1], sent=True)
     desk.read(8, place=8, publisher="another")
-    assert [entry.message.data for entry in desk.log] == ["7", "8"]
+    assert data_of(desk.log) == ["7", "8"]
     assert desk.ear.data == ["1", "2", "7", "8"]
 
 
@@ -694,8 +708,7 @@ async def test_an_acknowledged_message_is_held_in_a_room_opened_alone() -> None:
     assert desk.ear.data == texts(range(1, 5))
     desk.feed.begin([])
     desk.subscription.begin([])
-    for number in range(1, 6):
-        desk.read(number, place=number)
+    desk.read_each(*range(1, 6))
     assert desk.ear.data == texts(range(1, 6))
     assert (desk.local.queue.rooms, desk.subscription.delivered_early) == ({}, {})
 
@@ -710,32 +723,25 @@ async def test_a_room_opened_alone_delivers_nothing_from_before() -> None:
     desk.cut()
     desk.feed.begin([])
     desk.subscription.begin([])
-    for number in (1, 2, 3):
-        desk.read(number, place=number)
+    desk.read_each(1, 2, 3)
     assert desk.ear.data == ["2", "3"]
 
 
 async def test_an_uncertain_message_is_heard_before_the_next_one() -> None:
     """Its publisher was frozen until it gave up; the answer was lost, and the message is in the stream."""
-    desk = Desk()
-    desk.subscription.begin([])
-    desk.local.early.set_connected(connected=True)
+    desk = Desk.linked()
     desk.local.on_abandoned(desk.publish(1), sent=True)
     desk.publish(2)
     desk.cut()
-    for number in (1, 2, 3):
-        desk.read(number, place=number)
+    desk.read_each(1, 2, 3)
     assert desk.ear.data == ["1", "2", "3"]
     assert (desk.local.queue.rooms, desk.subscription.delivered_early) == ({}, {})
 
 
 async def test_an_uncertain_message_read_in_time_is_heard_once() -> None:
-    desk = Desk()
-    desk.subscription.begin([])
-    desk.local.early.set_connected(connected=True)
+    desk = Desk.linked()
     desk.local.on_abandoned(desk.publish(1), sent=True)
-    for number in (1, 2):
-        desk.read(number, place=number)
+    desk.read_each(1, 2)
     desk.cut()
     assert desk.ear.data == ["1", "2"]
     assert desk.local.queue.rooms == {}
@@ -743,9 +749,7 @@ async def test_an_uncertain_message_read_in_time_is_heard_once() -> None:
 
 async def test_an_uncertain_message_is_dropped_after_a_later_one() -> None:
     """Numbers grow in a stream: what was not read before a greater one is not there, and is not held for ever."""
-    desk = Desk()
-    desk.subscription.begin([])
-    desk.local.early.set_connected(connected=True)
+    desk = Desk.linked()
     first = desk.publish(1)
     desk.local.on_abandoned(first, sent=True)
     desk.read(2, place=1)
@@ -757,23 +761,18 @@ async def test_an_uncertain_message_is_dropped_after_a_later_one() -> None:
 
 
 async def test_uncertain_messages_are_bounded_and_never_heard_late() -> None:
-    desk = Desk(max_waiting=2)
-    desk.subscription.begin([])
-    desk.local.early.set_connected(connected=True)
+    desk = Desk.linked(max_waiting=2)
     for number in range(1, 5):
         desk.local.on_abandoned(desk.publish(number), sent=True)
     assert len(desk.local.queue.rooms["room"]) == 2
     desk.publish(5)
     desk.cut()
-    for number in range(1, 7):
-        desk.read(number, place=number)
+    desk.read_each(*range(1, 7))
     assert desk.ear.data == ["3", "4", "5", "6"], "the first two were given up, and come too late now"
 
 
 async def test_a_late_answer_settles_an_uncertain_message() -> None:
-    desk = Desk()
-    desk.subscription.begin([])
-    desk.local.early.set_connected(connected=True)
+    desk = Desk.linked()
     refused, known = desk.publish(1), desk.publish(2)
     for own in (refused, known):
         desk.local.on_abandoned(own, sent=True)
@@ -781,7 +780,7 @@ async def test_a_late_answer_settles_an_uncertain_message() -> None:
     desk.local.on_accepted(known, "5-1")
     desk.cut()
     assert desk.ear.data == ["2"]
-    assert [entry.message.data for entry in desk.log] == ["2"], "it is in the stream for certain"
+    assert data_of(desk.log) == ["2"], "it is in the stream for certain"
 
 
 async def test_what_nobody_here_will_read_is_not_kept() -> None:
@@ -811,8 +810,7 @@ async def test_subscriber_error_is_logged_and_next_message_delivered(redis, capl
                 raise ZeroDivisionError
 
         async with far.subscribe("room", deliver, history=0):
-            line.cut_off()
-            await until_broken(far)
+            await cut(line, far)
             async with trio.open_nursery() as nursery:
                 for text in ("wrong", "right"):
                     nursery.start_soon(say, far, text)
@@ -1012,12 +1010,11 @@ async def test_delivery_is_exactly_once_over_repeated_redis_kills(local_after) -
 async def test_a_message_with_a_key_is_never_delivered_early(redis) -> None:
     """The publisher that is cut off does not see that another process has published it; what follows waits with it."""
     async with processes(redis) as (line, far, near):
-        here, there, ids = Ear(), Ear(), []
-        async with far.subscribe("room", here, history=100), near.subscribe("room", there, history=100):
+        ids: list[str] = []
+        async with hearing(far, 100) as here, hearing(near, 100) as there:
             await say(near, "before")
             await here.hears(1)
-            line.cut_off()
-            await until_broken(far)
+            await cut(line, far)
 
             async def publish(backplane: RedisBackplane, text: str, key: str = "") -> None:
                 ids.append(await backplane.publish("room", PreparedMessage(text), NOBODY, key=key))
@@ -1030,8 +1027,7 @@ async def test_a_message_with_a_key_is_never_delivered_early(redis) -> None:
                 await trio.sleep(0.3)
                 assert here.data == ["before"]
                 line.mend()
-            await here.hears(3)
-            await there.hears(3)
+            await hear(3, here, there)
         assert there.data == ["before", "from near", "after it"]
         assert sorted(here.data) == sorted(there.data)
         assert sorted(ids) == sorted([there.ids[1], *there.ids[1:]])
@@ -1039,14 +1035,12 @@ async def test_a_message_with_a_key_is_never_delivered_early(redis) -> None:
 
 async def test_a_message_with_a_key_is_tried_again_after_a_cut(redis) -> None:
     async with processes(redis, publish_timeout=0.3) as (line, far, near):
-        here, there = Ear(), Ear()
-        async with far.subscribe("room", here, history=100), near.subscribe("room", there, history=100):
+        async with hearing(far, 100) as here, hearing(near, 100) as there:
             for answered in (False, True):
                 key = f"key {answered}"
                 if answered:
                     await far.publish("room", PreparedMessage(key), NOBODY, key=key)
-                line.cut_off()
-                await until_broken(far)
+                await cut(line, far)
                 with pytest.raises(BackplaneUnavailable) as away:
                     await far.publish("room", PreparedMessage(key), NOBODY, key=key)
                 assert not away.value.local
@@ -1060,6 +1054,5 @@ async def test_a_message_with_a_key_is_tried_again_after_a_cut(redis) -> None:
                             continue
                         break
             await far.publish("room", PreparedMessage("end"), NOBODY, key="end")
-            await here.hears(3)
-            await there.hears(3)
+            await hear(3, here, there)
         assert here.data == there.data == ["key False", "key True", "end"]

@@ -16,6 +16,8 @@ from trio_ws.testing import MemoryNetwork, Opcode, RawPeer, frame_bytes
 from trio_ws.testing import SocketNetwork as KitNetwork
 
 BUFFER = 16 * 1024
+PATIENCE = 10
+"""Real seconds, after which a test on sockets has hung."""
 
 
 class SocketNetwork(KitNetwork):
@@ -53,6 +55,17 @@ async def dial(network: Any, *, early: bytes = b"") -> RawPeer:
         await peer.close()
         raise
     return peer
+
+
+@asynccontextmanager
+async def peer_of(
+    handler: Any, network: MemoryNetwork | SocketNetwork | None = None, **options: Any
+) -> AsyncIterator[RawPeer]:
+    """Serve `handler` on a network, in memory unless it is given, for one raw client; on sockets at most 10 seconds."""
+    network = network or MemoryNetwork()
+    with trio.fail_after(PATIENCE if isinstance(network, SocketNetwork) else math.inf):
+        async with serving(network, handler, **options):
+            yield await dial(network)
 
 
 def text(content: str) -> bytes:

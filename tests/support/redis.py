@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -222,3 +222,10 @@ async def line_to(server: RedisServer) -> AsyncIterator[Line]:
         await nursery.start(line.serve)
         yield line
         nursery.cancel_scope.cancel()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds."""
+    with trio.fail_after(30):
+        while not condition():
+            await trio.sleep(0.01)
