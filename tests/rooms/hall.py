@@ -80,6 +80,13 @@ async def open_hall(
 
 
 @asynccontextmanager
+async def hall_with(guests: int = 1, *, tight: bool = False, **options: Any) -> AsyncIterator[tuple[Hall, Any]]:
+    """Open a hall in which a guest is, or several as a list."""
+    async with open_hall(**options) as hall:
+        yield hall, await (hall.guests(guests) if guests > 1 else hall.guest(tight=tight))
+
+
+@asynccontextmanager
 async def seated(room: Any, guests: list[Guest]) -> AsyncIterator[None]:
     """Let all guests be members, each in a task of its own."""
 

@@ -10,14 +10,13 @@ from trio_ws import WebSocket
 from trio_ws.rooms import broadcast
 from trio_ws.testing import Opcode, RawFrame
 
-from .hall import open_hall
+from .hall import hall_with, open_hall
 
 KIB = 1024
 
 
 async def test_any_iterable_of_connections_gets_the_message(autojump_clock) -> None:
-    async with open_hall() as hall:
-        guests = await hall.guests(4)
+    async with hall_with(4) as (_hall, guests):
         all_four = [guest.websocket for guest in guests]
         await broadcast(all_four, "list")
         await broadcast(set(all_four), {"a": "set"})
@@ -34,8 +33,7 @@ async def test_any_iterable_of_connections_gets_the_message(autojump_clock) -> N
 
 async def test_the_list_may_change_while_messages_go_out(autojump_clock) -> None:
     """Connections come and go between two broadcasts, and a broadcast in flight takes the list as it is then."""
-    async with open_hall() as hall:
-        guests = await hall.guests(3)
+    async with hall_with(3) as (_hall, guests):
         connections = {guests[0].websocket}
         async with trio.open_nursery() as nursery:
             nursery.start_soon(broadcast, connections, "1")
@@ -47,8 +45,7 @@ async def test_the_list_may_change_while_messages_go_out(autojump_clock) -> None
 
 
 async def test_those_that_ended_or_are_not_accepted_are_skipped(autojump_clock) -> None:
-    async with open_hall(when_peer_leaves="finish") as hall:
-        guests = await hall.guests(3)
+    async with hall_with(3, when_peer_leaves="finish") as (_hall, guests):
         await guests[0].peer.close()
         await guests[1].websocket.close()
         await broadcast([*(guest.websocket for guest in guests), WebSocket(guests[0].websocket.request)], "on")
@@ -73,8 +70,7 @@ async def test_a_full_outbox_ends_its_connection_or_misses_the_message(autojump_
 
 
 async def test_it_is_a_checkpoint_and_refuses_what_it_cannot_do(autojump_clock) -> None:
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (_hall, ann):
         with trio.CancelScope() as scope:
             scope.cancel()
             await broadcast([ann.websocket], "never")

@@ -10,13 +10,12 @@ from trio.testing import wait_all_tasks_blocked
 
 from trio_ws.rooms import Member, Rooms
 
-from .hall import open_hall, seated
+from .hall import hall_with, seated
 
 
 async def test_callbacks_get_member_and_count_of_each_step_in_order(autojump_clock) -> None:
     """However long one takes, and however much happens meanwhile."""
-    async with open_hall() as hall:
-        guests = await hall.guests(3)
+    async with hall_with(3) as (hall, guests):
         room = hall.room("r")
         events: list[tuple[str, object, int]] = []
 
@@ -48,8 +47,7 @@ async def test_callbacks_get_member_and_count_of_each_step_in_order(autojump_clo
 
 async def test_on_leave_runs_when_the_members_task_is_cancelled(autojump_clock) -> None:
     """The callback is not: it may wait."""
-    async with open_hall() as hall:
-        guests = await hall.guests(2)
+    async with hall_with(2) as (hall, guests):
         room = hall.room("r")
         left: list[object] = []
 
@@ -72,8 +70,7 @@ async def test_callbacks_run_also_when_everything_around_is_cancelled(autojump_c
     """The members' tasks, the server and what runs the rooms: at once."""
     left: list[int] = []
     with trio.CancelScope() as scope:
-        async with open_hall() as hall:
-            guests = await hall.guests(5)
+        async with hall_with(5) as (hall, guests):
             room = hall.room("r")
 
             @room.on_leave
@@ -89,8 +86,7 @@ async def test_callbacks_run_also_when_everything_around_is_cancelled(autojump_c
 
 
 async def test_an_error_in_a_callback_is_logged_and_the_others_run(autojump_clock, caplog) -> None:
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         room = hall.room("r")
         called = []
 
@@ -111,8 +107,7 @@ async def test_an_error_in_a_callback_is_logged_and_the_others_run(autojump_cloc
 
 
 async def test_a_callback_that_hangs_is_cancelled_and_the_next_runs(autojump_clock, caplog) -> None:
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         room = hall.room("r")
         left = []
 
@@ -131,8 +126,7 @@ async def test_a_callback_that_hangs_is_cancelled_and_the_next_runs(autojump_clo
 
 async def test_rooms_wait_a_bounded_time_for_callbacks_at_the_end(autojump_clock, caplog) -> None:
     """The end of the rooms waits for callbacks but not for ever."""
-    async with open_hall() as hall:
-        guests = await hall.guests(4)
+    async with hall_with(4) as (_hall, guests):
         rooms, done = Rooms(callback_timeout=2), []
         room = rooms.room("r")
 
@@ -159,8 +153,7 @@ async def test_a_callback_is_registered_once_and_stays_what_it_was() -> None:
     def note(member: Member, count: int) -> None:
         calls.append(count)
 
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         room = hall.room("r")
         for _ in range(3):
             assert room.on_join(note) is note

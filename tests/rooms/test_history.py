@@ -18,12 +18,11 @@ from trio_ws.rooms.redis.opening import StreamOpener
 from trio_ws.rooms.redis.queries import Query
 from trio_ws.rooms.redis.scripts import Keys
 
-from .hall import open_hall
+from .hall import hall_with
 
 
 async def test_messages_are_as_they_were_published(autojump_clock: Any) -> None:
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         room = hall.room("r", resume=3, stamp=lambda identifier, message: f"{identifier} {message!s}")
         async with room.join(ann.websocket):
             ids = [await room.publish(message) for message in ("lost", "text", b"\x00", {"a": 1})]
@@ -61,8 +60,7 @@ async def test_a_range_that_cannot_be_is_refused(arguments: Any, error: type[Exc
 
 
 async def test_an_id_of_an_earlier_run_is_before_all(autojump_clock: Any) -> None:
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         async with hall.room("r", history=3).join(ann.websocket) as room:
             await room.publish("said")
             assert [each.message for each in await room.history(after="00000000-99")] == ["said"]

@@ -9,12 +9,11 @@ import trio
 
 from trio_ws.rooms import MemoryBackplane, Rooms
 
-from .hall import open_hall
+from .hall import hall_with
 
 
 async def test_members_receive_a_message_with_a_key_once(autojump_clock: Any) -> None:
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         async with hall.room("r").join(ann.websocket) as room:
             first = await room.publish({"order": 1}, key="order 1")
             assert await room.publish({"order": 1}, key="order 1") == first
@@ -24,8 +23,7 @@ async def test_members_receive_a_message_with_a_key_once(autojump_clock: Any) ->
 
 
 async def test_a_key_is_forgotten_after_an_hour(autojump_clock: Any) -> None:
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         async with hall.room("r").join(ann.websocket) as room:
             first = await room.publish("said", key="a")
             await trio.sleep(3599)

@@ -16,7 +16,7 @@ from trio_ws.errors import BackplaneUnavailable, LocalProtocolError
 from trio_ws.rooms import MemoryBackplane, Room, Rooms
 from trio_ws.rooms.leadership import LEASE_SECONDS
 
-from .hall import Hall, open_hall
+from .hall import Hall, hall_with, open_hall
 
 EVENTS: list[tuple[str, str]] = []
 """What leaders did, and in whose process."""
@@ -175,8 +175,7 @@ async def test_a_leader_that_returns_is_done_while_there_are_members(autojump_cl
 
 async def test_a_leader_is_added_to_an_open_room(autojump_clock: Any) -> None:
     begun = trio.Event()
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         async with hall.room("r").join(ann.websocket) as room:
 
             @room.leader

@@ -17,12 +17,11 @@ from trio_ws import LocalProtocolError, WebSocket
 from trio_ws.rooms import Rooms
 from trio_ws.testing import MemoryNetwork, RawPeer
 
-from .hall import CALM, Hall, open_hall, seated
+from .hall import CALM, Hall, hall_with, seated
 
 
 async def test_a_member_is_there_from_join_to_the_end_of_the_block(autojump_clock) -> None:
-    async with open_hall() as hall:
-        ann, ben = await hall.guests(2)
+    async with hall_with(2) as (hall, (ann, ben)):
         room = hall.room("r")
         assert (room.count, room.members, len(hall.rooms)) == (0, [], 0)
         async with room.join(ann.websocket, user="Ann") as joined:
@@ -40,8 +39,7 @@ async def test_a_member_is_there_from_join_to_the_end_of_the_block(autojump_cloc
 
 
 async def test_any_word_may_be_info_and_info_cannot_be_changed(autojump_clock) -> None:
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         async with hall.room("r").join(ann.websocket, self=1, websocket=2, name=3) as room:
             (member,) = room.members
             assert dict(member.info) == {"self": 1, "websocket": 2, "name": 3}
@@ -65,8 +63,7 @@ async def leave_by_timeout(_: Hall) -> None:
 
 @pytest.mark.parametrize("way", [leave_by_return, leave_by_error, leave_by_timeout])
 async def test_a_member_leaves_on_every_way_out(way, autojump_clock) -> None:
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         room = hall.room("r")
         try:
             async with room.join(ann.websocket):
@@ -110,8 +107,7 @@ async def test_a_member_whose_peer_is_gone_or_whose_server_ends_leaves(end: str,
 
 async def test_join_is_a_checkpoint_and_leaves_nothing_if_cancelled(autojump_clock) -> None:
     """Join is a checkpoint and a cancelled one leaves nothing behind."""
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         joins = []
         room = hall.room("r")
         room.on_join(lambda member, count: joins.append(member))
@@ -126,8 +122,7 @@ async def test_join_is_a_checkpoint_and_leaves_nothing_if_cancelled(autojump_clo
 
 async def test_a_join_cancelled_while_the_room_opens_lets_others_in(autojump_clock) -> None:
     """Whatever the first of several joiners was at when it was cancelled, the others join."""
-    async with open_hall() as hall:
-        guests = await hall.guests(3)
+    async with hall_with(3) as (hall, guests):
         for turns in range(6):
             room = hall.room("r")
             inside = []
@@ -160,8 +155,7 @@ async def test_a_join_cancelled_while_the_room_opens_lets_others_in(autojump_clo
 
 
 async def test_a_connection_that_joins_again_within_is_one_member(autojump_clock) -> None:
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         room = hall.room("r")
         events = []
         room.on_join(lambda member, count: events.append(("join", count)))
@@ -183,8 +177,7 @@ async def test_a_connection_that_joins_again_within_is_one_member(autojump_clock
 
 
 async def test_a_member_of_several_rooms_hears_each(autojump_clock) -> None:
-    async with open_hall() as hall:
-        ann, ben = await hall.guests(2)
+    async with hall_with(2) as (hall, (ann, ben)):
         async with hall.room("a").join(ann.websocket) as a, hall.room("b").join(ann.websocket) as b:
             async with b.join(ben.websocket):
                 assert {(room.name, room.count) for room in hall.rooms} == {("a", 1), ("b", 2)}
@@ -197,8 +190,7 @@ async def test_a_member_of_several_rooms_hears_each(autojump_clock) -> None:
 
 
 async def test_a_name_is_one_room_while_it_has_members_or_is_held(autojump_clock) -> None:
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         async with hall.room("r").join(ann.websocket) as room:
             assert hall.room("r") is room
             assert hall.room("s") is not room
@@ -207,8 +199,7 @@ async def test_a_name_is_one_room_while_it_has_members_or_is_held(autojump_clock
 
 @pytest.mark.slow
 async def test_no_room_is_left_behind(autojump_clock) -> None:
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         async with hall.room("r", history=3).join(ann.websocket) as room:
             await room.publish("said")
         assert len(internal(hall.rooms, "_known")) == 1
@@ -243,8 +234,7 @@ async def test_options_that_make_no_sense_are_errors(option: str, value: object,
 
 
 async def test_joining_needs_running_rooms_and_an_accepted_connection(autojump_clock) -> None:
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         with pytest.raises(LocalProtocolError, match=r"rooms.running\(\)"):
             async with Rooms().room("r").join(ann.websocket):
                 pass
@@ -287,8 +277,7 @@ async def test_an_error_leaves_running_as_it_is(autojump_clock) -> None:
 async def test_members_that_outlive_the_rooms_leave_in_peace(caplog, autojump_clock) -> None:
     rooms = Rooms()
     room = rooms.room("r")
-    async with open_hall() as hall:
-        ann, ben = await hall.guests(2)
+    async with hall_with(2) as (_hall, (ann, ben)):
         async with rooms.running():
             joining, other = room.join(ann.websocket), room.join(ben.websocket)
             await joining.__aenter__()
@@ -365,8 +354,7 @@ async def test_chat_of_60_with_rude_and_stalled_members(autojump_clock) -> None:
 
 @pytest.mark.slow
 async def test_a_thousand_joins_and_leaves_at_once_are_counted_right(autojump_clock) -> None:
-    async with open_hall() as hall:
-        guests = await hall.guests(100)
+    async with hall_with(100) as (hall, guests):
         room = hall.room("r")
         changes: list[int] = []
         room.on_join(lambda member, count: changes.append(count))
@@ -387,8 +375,7 @@ async def _come_and_go(room, websocket) -> None:
 
 
 async def test_seats_of_all_are_in_the_order_of_joining(autojump_clock) -> None:
-    async with open_hall() as hall:
-        guests = await hall.guests(5)
+    async with hall_with(5) as (hall, guests):
         room = hall.room("r")
         async with seated(room, guests):
             assert len(room.members) == 5

@@ -13,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_ws.rooms import Room
 
-from .hall import Guest, Hall, open_hall
+from .hall import Guest, Hall, hall_with
 
 ROOMS = ("a", "b", "c")
 
@@ -106,8 +106,7 @@ class World:
 
 
 async def scenario(steps: list[Step]) -> None:
-    async with open_hall(when_peer_leaves="finish") as hall:
-        guests = await hall.guests(6)
+    async with hall_with(6, when_peer_leaves="finish") as (hall, guests):
         async with trio.open_nursery() as nursery:
             world = World(hall, guests, nursery)
             for step in steps:

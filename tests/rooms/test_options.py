@@ -17,7 +17,7 @@ from trio_ws import App, LocalProtocolError, Timeouts, WebSocket
 from trio_ws.rooms import Rooms, broadcast
 from trio_ws.rooms.redis import RedisBackplane
 
-from .hall import open_hall
+from .hall import hall_with
 
 pytestmark = collects_coredis
 
@@ -251,8 +251,7 @@ def test_tls_context_without_tls_is_refused() -> None:
 
 
 async def test_arguments_of_a_wrong_type_change_nothing(autojump_clock) -> None:
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         room = hall.room("r")
         for websocket in (None, "ann", hall, WebSocket):
             with pytest.raises(TypeError, match="a member of a room is a WebSocket"):
@@ -281,8 +280,7 @@ async def test_arguments_of_a_wrong_type_change_nothing(autojump_clock) -> None:
 async def test_unsendable_message_is_refused_in_the_call_itself(message: Any, autojump_clock) -> None:
     """Message that cannot be sent is refused in the caller's call."""
     app = App()
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         async with hall.room("r").join(ann.websocket) as room:
             for say in (room.publish, app.broadcast, lambda said: broadcast([ann.websocket], said)):
                 with pytest.raises((TypeError, ValueError)):
@@ -347,8 +345,7 @@ async def test_rooms_refuse_members_before_they_run() -> None:
 async def test_id_that_is_none_has_just_not_recovered(engine: str, since: str) -> None:
     with ExitStack() as stack:
         url = stack.enter_context(redis_server()).url if engine == "redis" else None
-        async with open_hall(backplane=Rooms(url).backplane, timeouts=BRIEF) as hall:
-            ann = await hall.guest()
+        async with hall_with(backplane=Rooms(url).backplane, timeouts=BRIEF) as (hall, ann):
             room = hall.room("r", resume=5)
             joining = room.join(ann.websocket, since=since)
             async with joining:

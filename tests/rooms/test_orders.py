@@ -18,7 +18,7 @@ from trio_ws.rooms.orders import Disconnect, parse_order
 from trio_ws.rooms.redis import RedisBackplane
 
 from .conformance import NOBODY
-from .hall import Guest, Hall, open_hall, seated
+from .hall import Guest, Hall, hall_with, open_hall, seated
 
 pytestmark = [forgives_coredis, collects_coredis]
 
@@ -84,8 +84,7 @@ async def test_closing_a_room_disconnects_all_its_members(backplanes: Any) -> No
 
 
 async def test_who_comes_later_is_not_disconnected_by_history(autojump_clock: Any) -> None:
-    async with open_hall() as hall:
-        ann, ben, cleo = await hall.guests(3)
+    async with hall_with(3) as (hall, (ann, ben, cleo)):
         room = hall.room("r", history=2)
         async with room.join(ann.websocket):
             first = await room.publish("1")
@@ -100,8 +99,7 @@ async def test_who_comes_later_is_not_disconnected_by_history(autojump_clock: An
 
 
 async def test_a_slow_member_is_disconnected_too(autojump_clock: Any) -> None:
-    async with open_hall() as hall:
-        slow = await hall.guest(tight=True)
+    async with hall_with(tight=True) as (hall, slow):
         async with hall.room("r").join(slow.websocket) as room:
             for _ in range(3):
                 await room.publish("x" * 100_000)
@@ -159,8 +157,7 @@ async def test_a_foreign_order_disturbs_no_member(data: str | bytes, autojump_cl
     with pytest.raises(ValueError):  # noqa: PT011 - whatever the text
         parse_order(data)
     backplane = MemoryBackplane()
-    async with open_hall(backplane=backplane) as hall:
-        ann = await hall.guest()
+    async with hall_with(backplane=backplane) as (hall, ann):
         async with hall.room("r").join(ann.websocket) as room:
             await backplane.publish("r", PreparedMessage(data), NOBODY, order=True)
             await room.publish("said")

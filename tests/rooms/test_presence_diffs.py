@@ -11,7 +11,7 @@ import trio
 from trio_ws.errors import BackplaneUnavailable, LocalProtocolError
 from trio_ws.rooms import MemoryBackplane, Presence, PresenceDiff, Room, Rooms
 
-from .hall import Hall, open_hall
+from .hall import Hall, hall_with, open_hall
 
 
 class Watcher:
@@ -99,8 +99,7 @@ async def test_changes_without_a_signal_are_found_in_time(autojump_clock: Any) -
 
 async def test_a_callback_is_added_to_an_open_room(autojump_clock: Any, caplog: pytest.LogCaptureFixture) -> None:
     seen: list[int] = []
-    async with open_hall() as hall:
-        ann, ben = await hall.guests(2)
+    async with hall_with(2) as (hall, (ann, ben)):
         async with hall.room("r").join(ann.websocket) as room:
 
             @room.on_presence
@@ -131,8 +130,7 @@ def test_a_callback_that_cannot_be_called_is_refused() -> None:
 async def test_presence_is_read_from_outside_of_an_application(autojump_clock: Any) -> None:
     """A script has rooms of its own on the same backplane."""
     backplane = MemoryBackplane()
-    async with open_hall(backplane=backplane) as hall:
-        ann = await hall.guest()
+    async with hall_with(backplane=backplane) as (hall, ann):
         async with hall.room("r").join(ann.websocket, name="Ann"):
             async with Rooms(backplane).running():
                 room = Rooms(backplane).room("r")

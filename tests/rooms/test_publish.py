@@ -12,12 +12,11 @@ from trio_ws import WebSocket, WebSocketMessage
 from trio_ws.rooms import Rooms
 from trio_ws.testing import MemoryNetwork, Opcode, RawFrame
 
-from .hall import CALM, open_hall, seated
+from .hall import CALM, hall_with, open_hall, seated
 
 
 async def test_every_member_gets_every_message_in_order(autojump_clock) -> None:
-    async with open_hall() as hall:
-        guests = await hall.guests(20)
+    async with hall_with(20) as (hall, guests):
         room = hall.room("r")
         async with seated(room, guests):
             async with trio.open_nursery() as nursery:
@@ -53,8 +52,7 @@ async def test_every_member_gets_every_message_in_order(autojump_clock) -> None:
 )
 async def test_str_is_text_bytes_are_binary_and_all_else_is_json(autojump_clock, message, opcode, payload) -> None:
     """Whatever the member's route sends itself."""
-    async with open_hall(send_type="bytes") as hall:
-        ann = await hall.guest()
+    async with hall_with(send_type="bytes") as (hall, ann):
         async with hall.room("r").join(ann.websocket) as room:
             await room.publish(message)
             assert await ann.frame() == RawFrame(opcode, payload)
@@ -62,8 +60,7 @@ async def test_str_is_text_bytes_are_binary_and_all_else_is_json(autojump_clock,
 
 @pytest.mark.parametrize("message", [object(), {object()}, float("nan"), "\ud800", WebSocketMessage.ping()])
 async def test_what_cannot_be_encoded_is_an_error_and_nobody_gets_it(autojump_clock, message) -> None:
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         async with hall.room("r").join(ann.websocket) as room:
             with pytest.raises((TypeError, ValueError)):
                 await room.publish(message)
@@ -72,8 +69,7 @@ async def test_what_cannot_be_encoded_is_an_error_and_nobody_gets_it(autojump_cl
 
 
 async def test_those_excluded_do_not_get_it(autojump_clock) -> None:
-    async with open_hall() as hall:
-        guests = await hall.guests(3)
+    async with hall_with(3) as (hall, guests):
         stranger = await hall.guest()
         ann, ben, cat = (guest.websocket for guest in guests)
         room = hall.room("r")
@@ -90,8 +86,7 @@ async def test_those_excluded_do_not_get_it(autojump_clock) -> None:
 
 async def test_publish_is_a_checkpoint_and_sends_nothing_if_cancelled(autojump_clock) -> None:
     """Publish is a checkpoint and nobody gets what was cancelled."""
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         async with hall.room("r").join(ann.websocket) as room:
             with trio.CancelScope() as scope:
                 scope.cancel()
@@ -102,8 +97,7 @@ async def test_publish_is_a_checkpoint_and_sends_nothing_if_cancelled(autojump_c
 
 async def test_anyone_may_publish_from_anywhere(autojump_clock) -> None:
     """From no connection at all; into a room without members too, where nobody hears it, not even later."""
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         await hall.room("r").publish("lost")
         async with hall.room("r", history=5).join(ann.websocket):
             await hall.room("r").publish("heard")
@@ -113,8 +107,7 @@ async def test_anyone_may_publish_from_anywhere(autojump_clock) -> None:
 
 async def test_message_reaches_members_from_join_until_leave(autojump_clock) -> None:
     """A message reaches nobody after the leave and everybody from the join on."""
-    async with open_hall() as hall:
-        ann, ben = await hall.guests(2)
+    async with hall_with(2) as (hall, (ann, ben)):
         room = hall.room("r")
         async with room.join(ann.websocket):
             await room.publish("1")
@@ -128,8 +121,7 @@ async def test_message_reaches_members_from_join_until_leave(autojump_clock) -> 
 
 async def test_newcomer_gets_history_then_new_messages_without_gap(autojump_clock) -> None:
     """While somebody publishes all the time."""
-    async with open_hall() as hall:
-        guests = await hall.guests(10)
+    async with hall_with(10) as (hall, guests):
         room = hall.room("r", history=3)
         async with trio.open_nursery() as nursery:
 
@@ -161,8 +153,7 @@ async def test_newcomer_gets_history_then_new_messages_without_gap(autojump_cloc
 
 async def test_history_is_the_same_for_all_and_has_an_end(autojump_clock) -> None:
     """It holds what was not for some, it does not hold what is too old, and it ends with the last member's leave."""
-    async with open_hall() as hall:
-        ann, ben, cat = await hall.guests(3)
+    async with hall_with(3) as (hall, (ann, ben, cat)):
         room = hall.room("r", history=2)
         async with room.join(ann.websocket):
             for number in range(3):
@@ -188,8 +179,7 @@ async def test_history_above_the_backlog_is_no_fault_of_newcomers(autojump_clock
 
 
 async def test_a_member_that_has_ended_disturbs_nobody(autojump_clock) -> None:
-    async with open_hall(when_peer_leaves="finish") as hall:
-        guests = await hall.guests(3)
+    async with hall_with(3, when_peer_leaves="finish") as (hall, guests):
         room = hall.room("r")
         async with seated(room, guests):
             await guests[1].peer.close()
@@ -219,8 +209,7 @@ async def test_clients_may_have_rooms_too(autojump_clock) -> None:
 
 async def test_a_message_goes_out_whole_after_a_stream_of_fragments(autojump_clock) -> None:
     """Nothing gets between the fragments of a message, and what waited for its end follows."""
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         more = trio.Event()
         async with hall.room("r").join(ann.websocket) as room, trio.open_nursery() as nursery:
             nursery.start_soon(ann.websocket.send_stream, parts("be", "gin ", more, "end"))

@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 from trio_ws import App, BackplaneUnavailable, WebSocket, WebSocketDisconnect
 from trio_ws.rooms import Log, MemoryBackplane, Presence
 
-from .hall import open_hall
+from .hall import hall_with, open_hall
 
 
 class Lossy(MemoryBackplane):
@@ -38,8 +38,7 @@ class Lossy(MemoryBackplane):
 
 async def test_resume_delivers_missed_messages_and_reports_complete(autojump_clock) -> None:
     """Who comes back is handed what followed and told that it is all."""
-    async with open_hall() as hall:
-        ann, ben = await hall.guests(2)
+    async with hall_with(2) as (hall, (ann, ben)):
         room = hall.room("r", history=1, resume=10)
         async with room.join(ann.websocket):
             ids = [await room.publish(str(number)) for number in range(5)]
@@ -58,8 +57,7 @@ async def test_resume_delivers_missed_messages_and_reports_complete(autojump_clo
 
 async def test_late_resume_delivers_the_rest_and_reports_a_gap(autojump_clock) -> None:
     """Who comes back too late is handed what is left and told that it is not all."""
-    async with open_hall() as hall:
-        ann, ben = await hall.guests(2)
+    async with hall_with(2) as (hall, (ann, ben)):
         room = hall.room("r", history=3)
         async with room.join(ann.websocket):
             ids = [await room.publish(str(number)) for number in range(5)]
@@ -73,8 +71,7 @@ async def test_late_resume_delivers_the_rest_and_reports_a_gap(autojump_clock) -
 
 
 async def test_who_is_in_the_room_and_joins_again_is_handed_nothing(autojump_clock) -> None:
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         room = hall.room("r", history=3)
         async with room.join(ann.websocket):
             said = await room.publish("said")
@@ -85,8 +82,7 @@ async def test_who_is_in_the_room_and_joins_again_is_handed_nothing(autojump_clo
 
 
 async def test_a_backplane_that_is_away_cannot_say_what_was_missed(autojump_clock, caplog) -> None:
-    async with open_hall(backplane=(lossy := Lossy())) as hall:
-        ann, ben = await hall.guests(2)
+    async with hall_with(2, backplane=(lossy := Lossy())) as (hall, (ann, ben)):
         room = hall.room("r", history=3)
         async with room.join(ann.websocket):
             lossy.away = True
@@ -102,8 +98,7 @@ async def test_a_stamp_tells_members_the_ids_in_history_too(autojump_clock) -> N
         calls.append(identifier)
         return {"id": identifier, "text": message}
 
-    async with open_hall() as hall:
-        ann, ben, cid = await hall.guests(3)
+    async with hall_with(3) as (hall, (ann, ben, cid)):
         room = hall.room("r", history=3, stamp=stamp)
         async with room.join(ann.websocket), room.join(ben.websocket):
             said = await room.publish("said")
@@ -115,8 +110,7 @@ async def test_a_stamp_tells_members_the_ids_in_history_too(autojump_clock) -> N
 
 async def test_failing_stamp_is_logged_and_next_message_goes_on(autojump_clock, caplog) -> None:
     """A stamp that fails is logged and the next message goes on."""
-    async with open_hall() as hall:
-        ann, ben = await hall.guests(2)
+    async with hall_with(2) as (hall, (ann, ben)):
         room = hall.room("r", history=3, stamp=lambda _, message: message.upper() if message != b"\0" else 1 / 0)
         async with room.join(ann.websocket):
             await room.publish(b"\0")
@@ -131,8 +125,7 @@ async def test_failing_stamp_is_logged_and_next_message_goes_on(autojump_clock, 
 
 @pytest.mark.parametrize("missed", [7, None])
 async def test_lost_messages_are_logged_and_the_application_is_told(missed, autojump_clock, caplog) -> None:
-    async with open_hall(backplane=(lossy := Lossy())) as hall:
-        ann, ben = await hall.guests(2)
+    async with hall_with(2, backplane=(lossy := Lossy())) as (hall, (ann, ben)):
         room, told = hall.room("r", history=10), []
 
         @room.on_gap
@@ -180,8 +173,7 @@ async def test_refused_member_info_is_a_join_error_without_membership(autojump_c
         def enter(self, room, member) -> None:
             raise TypeError("no JSON")
 
-    async with open_hall(backplane=Strict()) as hall:
-        ann = await hall.guest()
+    async with hall_with(backplane=Strict()) as (hall, ann):
         with pytest.raises(TypeError, match="no JSON"):
             async with hall.room("r").join(ann.websocket, socket=object()):
                 pytest.fail("joined")

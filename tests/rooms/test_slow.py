@@ -15,7 +15,7 @@ from trio_ws.rooms import Rooms, broadcast
 from trio_ws.rooms.member_queue import ENTRY_BYTES, SHARE_BYTES
 from trio_ws.testing import Opcode, RawConnectionEnded
 
-from .hall import Guest, open_hall, seated
+from .hall import Guest, hall_with, open_hall, seated
 
 KIB = 1024
 PATIENT = Timeouts(ping_interval=None, send_timeout=None, close_timeout=40)
@@ -91,8 +91,7 @@ async def close_code_of(guest: Guest) -> int | None:
 @pytest.mark.parametrize(("pause", "code"), [(0, 1013), (4.5, 1013), (5.5, None)])
 async def test_slow_member_reading_within_close_timeout_sees_1013(autojump_clock, way, pause, code) -> None:
     """The close frame stands behind what waits in the outbox; `close_timeout` is 5 s here."""
-    async with open_hall() as hall:
-        slow = await hall.guest(tight=True)
+    async with hall_with(tight=True) as (hall, slow):
         room = hall.room("r", backlog=20 * KIB)
         async with seated(room, [slow]):
             if way == "room":
@@ -136,8 +135,7 @@ async def test_slow_member_on_a_socket_that_reads_again_sees_1013(kind) -> None:
 @pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest"])
 async def test_drop_policies_keep_the_member_and_lose_whole_messages(autojump_clock, policy) -> None:
     """The oldest of what waits, or what comes: the rest arrives in order, no frame is torn, and new ones follow."""
-    async with open_hall() as hall:
-        slow = await hall.guest(tight=True)
+    async with hall_with(tight=True) as (hall, slow):
         room = hall.room("r", policy=policy, backlog=10 * (10 * KIB + ENTRY_BYTES))
         async with room.join(slow.websocket):
             said = await fill(room, 100)
@@ -153,8 +151,7 @@ async def test_drop_policies_keep_the_member_and_lose_whole_messages(autojump_cl
 @pytest.mark.parametrize("policy", ["disconnect", "drop_oldest", "drop_newest"])
 async def test_who_is_slow_for_a_while_misses_nothing(autojump_clock, policy) -> None:
     """What waits follows as soon as there is room, before what comes later; nothing is left of it."""
-    async with open_hall() as hall:
-        slow = await hall.guest(tight=True)
+    async with hall_with(tight=True) as (hall, slow):
         room = hall.room("r", policy=policy)
         async with room.join(slow.websocket):
             said = await fill(room, 40)
@@ -166,8 +163,7 @@ async def test_who_is_slow_for_a_while_misses_nothing(autojump_clock, policy) ->
 
 
 async def test_a_flood_of_empty_messages_is_bounded_too(autojump_clock) -> None:
-    async with open_hall() as hall:
-        slow = await hall.guest(tight=True)
+    async with hall_with(tight=True) as (hall, slow):
         room = hall.room("r", policy="drop_newest", backlog=100 * ENTRY_BYTES)
         async with room.join(slow.websocket):
             await fill(room, 7)
@@ -178,8 +174,7 @@ async def test_a_flood_of_empty_messages_is_bounded_too(autojump_clock) -> None:
 
 async def test_one_message_above_the_backlog_alone_is_allowed(autojump_clock) -> None:
     """One message larger than the backlog passes and alone is no offence."""
-    async with open_hall() as hall:
-        ann = await hall.guest(tight=True)
+    async with hall_with(tight=True) as (hall, ann):
         room = hall.room("r", backlog=KIB)
         async with room.join(ann.websocket):
             await room.publish("a" * 200 * KIB)
@@ -189,8 +184,7 @@ async def test_one_message_above_the_backlog_alone_is_allowed(autojump_clock) ->
 
 
 async def test_pings_and_own_messages_do_not_wait_behind_the_backlog(autojump_clock) -> None:
-    async with open_hall() as hall:
-        slow = await hall.guest(tight=True)
+    async with hall_with(tight=True) as (hall, slow):
         room = hall.room("r", policy="drop_oldest")
         async with room.join(slow.websocket), trio.open_nursery() as nursery:
             said = await fill(room, 60)
@@ -205,8 +199,7 @@ async def test_pings_and_own_messages_do_not_wait_behind_the_backlog(autojump_cl
 
 async def test_busy_handler_and_room_share_a_slow_connection(autojump_clock) -> None:
     """Neither side starves, whatever the sizes; each one's messages stay in order."""
-    async with open_hall() as hall:
-        slow = await hall.guest(tight=True)
+    async with hall_with(tight=True) as (hall, slow):
         room = hall.room("r", backlog=2 * KIB * KIB)
 
         async def send_own() -> None:
@@ -226,8 +219,7 @@ async def test_busy_handler_and_room_share_a_slow_connection(autojump_clock) -> 
 
 async def test_sender_cancelled_while_waiting_yields_its_turn_to_room(autojump_clock) -> None:
     """A sender that is cancelled while it waits leaves its turn to the room."""
-    async with open_hall() as hall:
-        slow = await hall.guest(tight=True)
+    async with hall_with(tight=True) as (hall, slow):
         async with hall.room("r").join(slow.websocket) as room:
             said = await fill(room, 10)
             with trio.move_on_after(1) as scope:
@@ -238,8 +230,7 @@ async def test_sender_cancelled_while_waiting_yields_its_turn_to_room(autojump_c
 
 
 async def test_what_waits_for_a_member_that_leaves_is_dropped(autojump_clock) -> None:
-    async with open_hall() as hall:
-        slow = await hall.guest(tight=True)
+    async with hall_with(tight=True) as (hall, slow):
         room = hall.room("r")
         async with room.join(slow.websocket):
             said = await fill(room, 20)
@@ -249,8 +240,7 @@ async def test_what_waits_for_a_member_that_leaves_is_dropped(autojump_clock) ->
 
 async def test_repeated_joins_leave_no_trace_on_a_stuck_connection(autojump_clock) -> None:
     """Joining and leaving over and over leaves no trace on a stuck connection."""
-    async with open_hall() as hall:
-        slow = await hall.guest(tight=True)
+    async with hall_with(tight=True) as (hall, slow):
         room = hall.room("r")
         async with hall.room("other").join(slow.websocket) as other:
             await fill(other, 10)
@@ -261,8 +251,7 @@ async def test_repeated_joins_leave_no_trace_on_a_stuck_connection(autojump_cloc
 
 
 async def test_rooms_share_the_outbox_of_a_member_that_is_slow_in_all(autojump_clock) -> None:
-    async with open_hall() as hall:
-        slow = await hall.guest(tight=True)
+    async with hall_with(tight=True) as (hall, slow):
         async with hall.room("a").join(slow.websocket) as a, hall.room("b").join(slow.websocket) as b:
             said_a = await fill(a, 20, 10 * KIB)
             said_b = await fill(b, 20, 10 * KIB + 1)
@@ -273,8 +262,7 @@ async def test_rooms_share_the_outbox_of_a_member_that_is_slow_in_all(autojump_c
 
 async def test_member_with_a_stuck_outbox_is_ended_by_send_timeout(autojump_clock) -> None:
     """Whatever the policy: it would never get what waits for it."""
-    async with open_hall(timeouts=Timeouts(ping_interval=None, send_timeout=5)) as hall:
-        slow = await hall.guest(tight=True)
+    async with hall_with(tight=True, timeouts=Timeouts(ping_interval=None, send_timeout=5)) as (hall, slow):
         room = hall.room("r", policy="drop_newest")
         async with seated(room, [slow]):
             start = trio.current_time()

@@ -13,13 +13,12 @@ from trio.testing import wait_all_tasks_blocked
 from trio_ws import LocalProtocolError
 from trio_ws.rooms import MemoryBackplane
 
-from .hall import open_hall
+from .hall import hall_with
 
 
 async def test_tasks_run_from_first_join_until_the_last_leave(autojump_clock) -> None:
     """Tasks run while there are members and are cancelled when the last leaves."""
-    async with open_hall() as hall:
-        ann, ben = await hall.guests(2)
+    async with hall_with(2) as (hall, (ann, ben)):
         room = hall.room("r")
         ended = []
 
@@ -44,8 +43,7 @@ async def test_tasks_run_from_first_join_until_the_last_leave(autojump_clock) ->
 
 
 async def test_a_room_without_members_has_no_nursery(autojump_clock) -> None:
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         room = hall.room("r")
         with pytest.raises(LocalProtocolError, match="<Room 'r'> has a nursery only while it has members"):
             room.start_soon(trio.sleep_forever)
@@ -57,8 +55,7 @@ async def test_a_room_without_members_has_no_nursery(autojump_clock) -> None:
 
 async def test_task_error_is_logged_and_ends_only_the_other_tasks(autojump_clock, caplog) -> None:
     """An error in a task is logged ends the others and nothing else."""
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         room = hall.room("r")
         ended = trio.Event()
 
@@ -81,8 +78,7 @@ async def test_task_error_is_logged_and_ends_only_the_other_tasks(autojump_clock
 
 
 async def test_an_error_while_the_tasks_are_cancelled_is_logged_too(autojump_clock, caplog) -> None:
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         room = hall.room("r")
 
         async def fail_at_the_end() -> None:
@@ -100,8 +96,7 @@ async def test_an_error_while_the_tasks_are_cancelled_is_logged_too(autojump_clo
 
 
 async def test_tasks_that_are_slow_to_end_keep_nobody_from_joining(autojump_clock) -> None:
-    async with open_hall() as hall:
-        ann = await hall.guest()
+    async with hall_with() as (hall, ann):
         room = hall.room("r")
 
         async def linger() -> None:
@@ -135,8 +130,7 @@ async def test_a_backplane_that_is_slow_to_unsubscribe_doubles_nothing(autojump_
                     with trio.CancelScope(shield=True):
                         await trio.sleep(10)
 
-    async with open_hall(backplane=Slow()) as hall:
-        ann = await hall.guest()
+    async with hall_with(backplane=Slow()) as (hall, ann):
         room = hall.room("r")
         async with room.join(ann.websocket):
             pass
@@ -161,8 +155,7 @@ async def test_failed_backplane_subscription_is_an_error_of_each_join(autojump_c
                 yield log
 
     backplane = Failing()
-    async with open_hall(backplane=backplane) as hall:
-        guests = await hall.guests(3)
+    async with hall_with(3, backplane=backplane) as (hall, guests):
         room, failed = hall.room("r"), []
 
         async def join(guest) -> None:
