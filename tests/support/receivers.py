@@ -25,6 +25,10 @@ class Recorder:
         """Called in the middle of `network_ended`."""
         self._changed = trio.lowlevel.ParkingLot()
 
+    def stop(self) -> None:
+        """Want nothing more."""
+        self.wanted = False
+
     def wants_data(self) -> bool:
         self.asked += 1
         self._changed.unpark_all()

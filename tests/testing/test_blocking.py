@@ -181,7 +181,7 @@ def test_a_test_that_skips_itself_within_a_block_is_skipped() -> None:
 
 def test_a_handler_that_outlives_its_connection_is_a_leak() -> None:
     app = Routes({"/stay": stall}, when_peer_leaves="finish")
-    with pytest.raises(LeakedTask, match=r"/stay #1 at .* in stubborn"):
+    with pytest.raises(LeakedTask, match=r"/stay #1 at .* in stall"):
         with TestClient(app, timeout=0.05) as client, client.websocket_connect("/stay"):
             pass
 

@@ -55,6 +55,11 @@ class Ends:
                 data += await self.peer.receive_some(size - len(data))
         return data
 
+    async def read_to_the_end(self) -> None:
+        self.receiver.wanted = True
+        self.transport.resume()
+        await self.receiver.until(lambda: self.receiver.ended)
+
 
 @pytest.fixture(params=[Poller, SingleSocketPoller])
 def kind(request):
@@ -213,9 +218,7 @@ async def test_peer_end_is_reported_before_unread_data_and_data_stays(ends, monk
     ends.transport.write(b"answer")
     assert await ends.receive(6) == b"answer"
     assert (ends.receiver.departed, ends.receiver.ended) == (1, 0)
-    ends.receiver.wanted = True
-    ends.transport.resume()
-    await ends.receiver.until(lambda: ends.receiver.ended)
+    await ends.read_to_the_end()
     assert ends.receiver.data == b"unread"
 
 
@@ -233,9 +236,7 @@ async def test_reset_before_unread_data_is_reported_and_poller_sleeps(ends, monk
     assert ends.receiver.moved
     ends.transport.write(b"nobody will read this")
     assert ends.transport.outbox.size == 0
-    ends.receiver.wanted = True
-    ends.transport.resume()
-    await ends.receiver.until(lambda: ends.receiver.ended)
+    await ends.read_to_the_end()
     assert (ends.receiver.departed, ends.receiver.ended) == (1, 1)
 
 
@@ -255,9 +256,7 @@ async def test_dead_socket_is_read_only_as_far_as_receiver_wants(make):
     await ends.receiver.until(lambda: ends.receiver.data == b"unread")
     await turns()
     assert ends.receiver.ended == 0
-    ends.receiver.wanted = True
-    ends.transport.resume()
-    await ends.receiver.until(lambda: ends.receiver.ended)
+    await ends.read_to_the_end()
     ends.transport.close()
 
 
@@ -267,9 +266,7 @@ async def test_drained_dead_socket_is_at_its_end(make):
     ends.receiver.wanted = False
     ends.transport.ready(selector.ERROR_OR_HANGUP, trio.current_time())  # while the socket is well, and empty
     assert ends.receiver.departed == 1
-    ends.receiver.wanted = True
-    ends.transport.resume()
-    await ends.receiver.until(lambda: ends.receiver.ended)
+    await ends.read_to_the_end()
     ends.transport.close()
     await ends.peer.aclose()
 

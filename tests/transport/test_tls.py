@@ -47,6 +47,11 @@ class Ends:
         self.peer = TLSPeer(trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), client)
         self.transport.start(nursery)
 
+    async def read_to_the_end(self) -> None:
+        self.receiver.wanted = True
+        self.transport.resume()
+        await self.receiver.until(lambda: self.receiver.ended)
+
 
 @pytest.fixture
 async def poller(nursery):
@@ -305,10 +310,7 @@ async def test_tiny_records_are_decrypted_in_bounded_turns(ends, make):
 async def test_unwanted_data_is_kept_and_given_on_resume_while_silent(ends, monkeypatch):
     """What is not wanted is kept and given on resume though the socket is silent."""
 
-    def enough() -> None:
-        ends.receiver.wanted = False
-
-    ends.receiver.on_data = enough
+    ends.receiver.on_data = ends.receiver.stop
     whole = b"".join(ends.peer.sealed(b"x") for _ in range(3 * RECORDS))
     await ends.peer.stream.send_all(whole)
     await ends.receiver.until(lambda: ends.receiver.data)
@@ -340,25 +342,18 @@ async def test_unwanted_data_does_not_hide_that_the_peer_has_left(ends):
     await ends.peer.send(b"unread")
     await ends.peer.stream.send_eof()
     await ends.receiver.until(lambda: ends.receiver.departed)
-    ends.receiver.wanted = True
-    ends.transport.resume()
-    await ends.receiver.until(lambda: ends.receiver.ended)
+    await ends.read_to_the_end()
     assert ends.receiver.data == b"unread"
 
 
 async def test_a_reset_behind_what_was_not_wanted_lets_that_be_read(ends):
-    def enough() -> None:
-        ends.receiver.wanted = False
-
-    ends.receiver.on_data = enough
+    ends.receiver.on_data = ends.receiver.stop
     await ends.peer.stream.send_all(b"".join(ends.peer.sealed(b"x") for _ in range(2 * RECORDS)))
     await ends.receiver.until(lambda: len(ends.receiver.data) == RECORDS)
     await ends.peer.reset()
     await ends.receiver.until(lambda: ends.receiver.departed)
     ends.receiver.on_data = None
-    ends.receiver.wanted = True
-    ends.transport.resume()
-    await ends.receiver.until(lambda: ends.receiver.ended)
+    await ends.read_to_the_end()
     assert len(ends.receiver.data) == 2 * RECORDS
 
 
@@ -366,9 +361,7 @@ async def test_drained_dead_socket_is_at_its_end(ends):
     """A dead socket that has nothing left to read is at its end."""
     ends.receiver.wanted = False
     ends.transport.ready(selector.ERROR_OR_HANGUP, trio.current_time())  # while the socket is well, and empty
-    ends.receiver.wanted = True
-    ends.transport.resume()
-    await ends.receiver.until(lambda: ends.receiver.ended)
+    await ends.read_to_the_end()
 
 
 async def test_a_report_without_data_behind_it_is_no_end(ends):
@@ -400,16 +393,11 @@ async def test_close_notify_is_the_end_and_can_be_answered_with_data(ends):
 async def test_close_notify_behind_unwanted_data_is_reported_and_waits(ends):
     """A close_notify behind what was not wanted is told and waits."""
 
-    def enough() -> None:
-        ends.receiver.wanted = False
-
-    ends.receiver.on_data = enough
+    ends.receiver.on_data = ends.receiver.stop
     await ends.peer.stream.send_all(ends.peer.sealed(b"last words") + ends.peer.goodbye())
     await ends.receiver.until(lambda: ends.receiver.departed)
     assert (ends.receiver.ended, ends.receiver.data) == (0, b"last words")
-    ends.receiver.wanted = True
-    ends.transport.resume()
-    await ends.receiver.until(lambda: ends.receiver.ended)
+    await ends.read_to_the_end()
     assert ends.receiver.ended == 1
 
 
