@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import trio
 from examples.browser import browse, new_page
+from support.endings import code_of, refusal_of, status_of
 
 from trio_ws import (
     App,
     CloseCode,
-    ConnectionRejected,
     LocalProtocolError,
     Sessions,
     WebSocket,
@@ -26,21 +26,13 @@ from trio_ws.app import RegistrationError
 from trio_ws.websocket.close_code import leaves
 
 from .ports import bocadillo_accepting, bocadillo_caught, bocadillo_dangerous, bocadillo_messages, bocadillo_views
-from .ways import Visitor, Way, ending_of, visit_rudely
+from .ways import Way, visit_rudely
 
 
 @pytest.fixture(autouse=True)
 def nothing_seen() -> None:
     bocadillo_accepting.app.state.steps = []
     bocadillo_caught.app.state.seen = []
-
-
-async def status_of(visitor: Visitor, path: str, **options: Any) -> int:
-    """Return the HTTP status that a handshake is rejected with."""
-    with pytest.raises(ConnectionRejected) as caught:
-        async with visitor.connect(path, **options):
-            pass
-    return caught.value.status
 
 
 async def seen_by(app: App) -> object:
@@ -59,7 +51,7 @@ async def test_echo_answers_and_connection_ends_with_the_view(way: Way) -> None:
     async with way.visit(bocadillo_views.app) as visitor, visitor.connect("/echo") as ws:
         await ws.send("Hello")
         assert await ws.receive() == "You said: Hello"
-        assert await ending_of(ws) == 1000
+        assert await code_of(ws) == 1000
 
 
 async def test_a_view_that_waits_for_a_message_keeps_nobody_waiting(way: Way) -> None:
@@ -148,7 +140,7 @@ async def test_view_gets_connection_path_and_query_as_keywords(way: Way) -> None
     async with way.visit(app) as visitor:
         for path in ("/x%20y/7", "/x/7?c=2&d=1&d=2"):
             async with visitor.connect(path) as ws:
-                assert await ending_of(ws) == 1000
+                assert await code_of(ws) == 1000
     assert called == [(WebSocket, "x y", 7, 0.5, None), (WebSocket, "x", 7, 2.0, [1, 2])]
 
 
@@ -206,11 +198,9 @@ async def test_invalid_query_parameter_is_400_before_the_view(way: Way) -> None:
     """A query parameter that does not validate is 400 before the view."""
     # "as well as validation and conversion just like in HTTP endpoints"
     async with way.visit(bocadillo_views.app) as visitor:
-        with pytest.raises(ConnectionRejected) as caught:
-            async with visitor.connect("/chat/cats?anonymous=perhaps"):
-                pass
-    assert caught.value.status == 400
-    assert b'"loc":["query","anonymous"]' in caught.value.body
+        caught = await refusal_of(visitor, "/chat/cats?anonymous=perhaps")
+    assert caught.status == 400
+    assert b'"loc":["query","anonymous"]' in caught.body
 
 
 # --- "Inspecting the connection request" ------------------------------------------------------------------------------
@@ -227,7 +217,7 @@ async def test_url_headers_and_query_parameters_of_the_request(way: Way) -> None
 
     async with way.visit(app) as visitor:
         async with visitor.connect("/where/here?a=1&a=2&b=%26", headers={"X-Cat": "Tom"}) as ws:
-            assert await ending_of(ws) == 1000
+            assert await code_of(ws) == 1000
     [ws] = seen
     assert str(ws.url) == f"ws://{ws.headers['HOST']}/where/here?a=1&a=2&b=%26"
     assert (ws.url.scheme, ws.url.path, ws.url.query) == ("ws", "/where/here", "a=1&a=2&b=%26")
@@ -256,7 +246,7 @@ async def test_headers_and_query_parameters_are_immutable(way: Way, name: str) -
             refused.append(name)
 
     async with way.visit(app) as visitor, visitor.connect("/?a=1") as ws:
-        assert await ending_of(ws) == 1000
+        assert await code_of(ws) == 1000
     assert refused == [name] * 3
 
 
@@ -274,10 +264,8 @@ async def test_session_data_is_there_when_sessions_are_enabled(way: Way) -> None
         await ws.send_json(dict(ws.session))
 
     async with way.visit(app) as visitor:
-        with pytest.raises(ConnectionRejected) as caught:
-            async with visitor.connect("/register"):
-                pass
-        cookie = caught.value.headers["set-cookie"].partition(";")[0].removeprefix("session=")
+        caught = await refusal_of(visitor, "/register")
+        cookie = caught.headers["set-cookie"].partition(";")[0].removeprefix("session=")
         for value, data in ((cookie, {"user": "Ada"}), (f"{cookie}x", {}), ("", {})):
             async with visitor.connect("/session", cookies={"session": value}) as ws:
                 assert await ws.receive_json() == data
@@ -293,7 +281,7 @@ async def test_without_sessions_there_is_no_session_data(way: Way) -> None:
             _ = ws.session
 
     async with way.visit(app) as visitor, visitor.connect("/session") as ws:
-        assert await ending_of(ws) == 1000
+        assert await code_of(ws) == 1000
 
 
 # --- "Receiving messages", "Sending messages" -------------------------------------------------------------------------
@@ -371,7 +359,7 @@ async def test_a_message_of_another_type_ends_the_connection(way: Way, kind: str
     # "receive and send messages of the same type"
     async with way.visit(typed({"value_type": kind})) as visitor, visitor.connect("/chat") as ws:
         await ws.send(sent)
-        assert await ending_of(ws) == code
+        assert await code_of(ws) == code
 
 
 @pytest.mark.parametrize(
@@ -427,7 +415,7 @@ async def test_an_echo_of_events(way: Way) -> None:
     async with way.visit(bocadillo_messages.app) as visitor, visitor.connect("/events") as ws:
         await ws.send("Hello")
         assert await ws.receive() == "You said: Hello"
-        assert await ending_of(ws) == 1000
+        assert await code_of(ws) == 1000
 
 
 async def test_events_are_for_the_handshake_and_the_end_too(way: Way) -> None:
@@ -460,7 +448,7 @@ async def test_an_unhandled_exception_closes_with_1011(way: Way, caplog: pytest.
     async with way.visit(app, strict=False) as visitor, visitor.connect("/fail") as other:
         async with visitor.connect("/fail") as ws:
             await ws.send("now")
-            assert await ending_of(ws) == 1011
+            assert await code_of(ws) == 1011
         assert other.connected
         assert await other.ping() >= 0
     [record] = [each for each in caplog.records if each.levelname == "ERROR"]
@@ -476,7 +464,7 @@ async def test_strict_server_raises_an_unhandled_exception_again(way: Way) -> No
         async with way.visit(failing()) as visitor, visitor.connect("/fail") as ws:
             await ws.send("now")
             with trio.CancelScope(shield=True):
-                codes.append(await ending_of(ws))
+                codes.append(await code_of(ws))
     assert [str(error) for error in leaves(caught.value)] == ["by design"]
     assert codes == [1011]
 
@@ -492,7 +480,7 @@ async def test_an_unhandled_exception_is_told_to_on_error(way: Way) -> None:
 
     async with way.visit(app, strict=False) as visitor, visitor.connect("/fail") as ws:
         await ws.send("now")
-        assert await ending_of(ws) == 1011
+        assert await code_of(ws) == 1011
     assert [type(error) for error in told] == [ZeroDivisionError]
 
 
@@ -507,7 +495,7 @@ async def test_accepting_and_closing_by_hand_or_with_a_block(way: Way, path: str
         assert app.state.steps == ["going to accept"]
         await ws.send("Hello")
         assert await ws.receive() == "Hello"
-        assert await ending_of(ws) == 1000
+        assert await code_of(ws) == 1000
     assert app.state.steps == ["going to accept", "closed"]
 
 
@@ -528,7 +516,7 @@ async def test_auto_accept_route_has_accepted_before_the_view(way: Way) -> None:
 
     async with way.visit(app) as visitor, visitor.connect("/hello") as ws:
         assert await ws.receive() == "Hello"
-        assert await ending_of(ws) == 1000
+        assert await code_of(ws) == 1000
     assert len(refusals) == 2
     assert all("auto_accept=False" in refusal for refusal in refusals)
 
@@ -545,7 +533,7 @@ async def test_close_inside_the_block_is_safe(way: Way) -> None:
         steps.append("after the block")
 
     async with way.visit(app) as visitor, visitor.connect("/hello") as ws:
-        assert await ending_of(ws) == 1003
+        assert await code_of(ws) == 1003
     assert steps == ["after the block"]
 
 
@@ -566,7 +554,7 @@ async def test_closing_twice_is_a_runtime_error_and_ensure_closed_not(way: Way, 
             steps.append("refused")
 
     async with way.visit(app) as visitor, visitor.connect("/hello") as ws:
-        assert await ending_of(ws) == 4001
+        assert await code_of(ws) == 4001
     assert steps == ["refused"]
 
 
@@ -583,7 +571,7 @@ async def test_a_view_goes_on_with_an_authorized_client(way: Way) -> None:
     async with way.visit(bocadillo_accepting.app) as visitor:
         async with visitor.connect("/hello", headers={"API-Key": "s3kr3t"}) as ws:
             assert await ws.receive() == "Hello"
-            assert await ending_of(ws) == 1000
+            assert await code_of(ws) == 1000
 
 
 async def test_a_rejection_may_have_another_status_headers_and_a_body(way: Way) -> None:
@@ -595,11 +583,9 @@ async def test_a_rejection_may_have_another_status_headers_and_a_body(way: Way) 
         await ws.reject(401, {"WWW-Authenticate": "Bearer"}, b"who are you?")
 
     async with way.visit(app) as visitor:
-        with pytest.raises(ConnectionRejected) as caught:
-            async with visitor.connect("/hello"):
-                pass
-    assert (caught.value.status, caught.value.body) == (401, b"who are you?")
-    assert caught.value.headers["WWW-Authenticate"] == "Bearer"
+        caught = await refusal_of(visitor, "/hello")
+    assert (caught.status, caught.body) == (401, b"who are you?")
+    assert caught.headers["WWW-Authenticate"] == "Bearer"
 
 
 async def test_a_view_that_does_neither_is_rejected_with_403(way: Way, caplog: pytest.LogCaptureFixture) -> None:
@@ -628,7 +614,7 @@ async def test_a_close_code_notifies_the_client(way: Way, code: int) -> None:
         await ws.close(code)
 
     async with way.visit(app) as visitor, visitor.connect("/close") as ws:
-        assert await ending_of(ws) == code
+        assert await code_of(ws) == code
 
 
 @pytest.mark.parametrize("code", [999, 1004, 1005, 1006, 1015, 2999, 5000])
@@ -642,7 +628,7 @@ async def test_a_close_code_that_cannot_be_sent_is_refused(way: Way, code: int) 
             await ws.close(code)
 
     async with way.visit(app) as visitor, visitor.connect("/close") as ws:
-        assert await ending_of(ws) == 1000
+        assert await code_of(ws) == 1000
 
 
 def test_the_standard_codes_are_constants() -> None:
@@ -660,7 +646,7 @@ async def test_the_dangerous_example_explodes_with_its_own_code(way: Way) -> Non
             await ws.send("touch")
             assert await ws.receive() == "OK"
         await ws.send("touch")
-        assert await ending_of(ws) == 4003
+        assert await code_of(ws) == 4003
 
 
 async def test_dangerous_example_ends_cleanly_after_a_hundred_messages(way: Way) -> None:
@@ -671,7 +657,7 @@ async def test_dangerous_example_ends_cleanly_after_a_hundred_messages(way: Way)
         for _ in range(100):
             await ws.send("touch")
             assert await ws.receive() == "OK"
-        assert await ending_of(ws) == 1000
+        assert await code_of(ws) == 1000
 
 
 # --- "Client-side connection closures" --------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from support.endings import code_of
 
 from trio_ws import App, Controller, ModelWSResponse, Ok, WebSocket, WebSocketDisconnect
 from trio_ws.app import BadRequest, Created, NotAReply, RegistrationError
@@ -24,7 +25,7 @@ from .ports import (
     cafeto_unified,
 )
 from .ports.cafeto_chat import ChatRequestDto, ChatResponseDto
-from .ways import Way, ending_of, visit_rudely
+from .ways import Way, visit_rudely
 
 CALLBACK_PORTS = [cafeto_unified, cafeto_classic, cafeto_methods_unified, cafeto_methods_classic]
 ALL_PORTS = [cafeto_traditional, *CALLBACK_PORTS]
@@ -117,7 +118,7 @@ async def test_handler_accepting_after_its_route_gets_an_error(way: Way, caplog:
             await self.websocket.accept()
 
     async with way.visit(app, strict=False) as visitor, visitor.connect("/chat") as ws:
-        assert await ending_of(ws) == 1011
+        assert await code_of(ws) == 1011
     assert "auto_accept=False" in error_in(caplog)
 
 
@@ -126,7 +127,7 @@ async def test_programming_error_in_loop_is_no_client_disconnect(way: Way) -> No
     # "except Exception as e" would: the port catches the end of the connection, and nothing else.
     async with way.visit(cafeto_traditional.app) as visitor, visitor.connect("/chat") as ws:
         await ws.send("no JSON")
-        assert await ending_of(ws) == 1007
+        assert await code_of(ws) == 1007
         assert cafeto_traditional.app.state.seen == ["connect"]
 
 
@@ -250,7 +251,7 @@ async def test_response_not_for_websockets_is_refused_by_name(way: Way, caplog: 
 
     async with way.visit(app, strict=False) as visitor, visitor.connect("/chat") as ws:
         await ws.send_json({"message": "Hello"})
-        assert await ending_of(ws) == 1011
+        assert await code_of(ws) == 1011
     assert "HTMLResponse, which is no reply" in error_in(caplog)
 
 
@@ -329,7 +330,7 @@ async def test_on_receive_is_required(way: Way) -> None:
         await ws.accept()
 
     async with way.visit(app) as visitor, visitor.connect("/chat") as ws:
-        assert await ending_of(ws) == 1000
+        assert await code_of(ws) == 1000
     assert "on_receive" in said[0]
 
 
@@ -359,7 +360,7 @@ async def test_on_disconnect_runs_once_however_the_connection_ends(way: Way, por
             await ws.send_json({})
             await ws.receive()
             visitor.server.shutdown()
-            assert await ending_of(ws) == 1001
+            assert await code_of(ws) == 1001
     assert port.app.state.seen.count("disconnect") == port.app.state.seen.count("connect") == 5
 
 

@@ -15,11 +15,12 @@ import pytest
 import trio
 import websockets
 from examples.browser import EXAMPLES, browse, load, new_page
+from support.endings import code_of
 
 from trio_ws import App, BlockingWebSocket, WebSocket, WebSocketDisconnect, WebSocketMessage
 
 from .ports import cello_handlers
-from .ways import Way, ending_of, visit_rudely
+from .ways import Way, visit_rudely
 
 CHAT = "/ws/chat"
 
@@ -63,7 +64,7 @@ async def test_handlers_run_in_threads_and_block_nobody(way: Way) -> None:
         for ws, message in ((two, "second"), (one, "first")):
             await ws.send(message)
             assert await ws.receive() == message
-            assert await ending_of(ws) == 1000
+            assert await code_of(ws) == 1000
     assert len(threads) == 2
     assert threading.get_ident() not in threads
 
@@ -77,7 +78,7 @@ async def test_the_connection_is_closed_when_the_handler_returns(way: Way) -> No
         assert type(ws) is BlockingWebSocket
 
     async with way.visit(app) as visitor, visitor.connect("/ws") as ws:
-        assert await ending_of(ws) == 1000
+        assert await code_of(ws) == 1000
 
 
 # --- "The WebSocket Object" -------------------------------------------------------------------------------------------
@@ -89,7 +90,7 @@ async def test_what_can_be_sent(way: Way) -> None:
         assert await ws.receive() == "Hello, client!"
         assert await ws.receive() == b"\x00\x01\x02\x03"
         assert await ws.receive() == "Structured message"
-        assert await ending_of(ws) == 1000
+        assert await code_of(ws) == 1000
         assert await seen_by(cello_handlers.app) == ["closed"]  # the handler went on after close()
 
 
@@ -111,7 +112,7 @@ async def test_messages_of_each_kind_can_be_sent(way: Way, message: WebSocketMes
 
     async with way.visit(app) as visitor, visitor.connect("/ws") as ws:
         assert await ws.receive() == received
-        assert await ending_of(ws) == 4001
+        assert await code_of(ws) == 4001
         assert ws.close_reason == "enough"
 
 
@@ -160,7 +161,7 @@ async def test_connected_says_whether_the_connection_is_active(way: Way) -> None
         app.state.seen.append(ws.connected)
 
     async with way.visit(app) as visitor, visitor.connect("/ws") as ws:
-        assert await ending_of(ws) == 1000
+        assert await code_of(ws) == 1000
         assert await seen_by(app, 2) == [True, False]
 
 
@@ -213,7 +214,7 @@ async def test_the_cleanup_runs_when_the_server_shuts_down_too(way: Way) -> None
     async with way.visit(cello_handlers.app) as visitor, visitor.connect("/ws/lifecycle") as ws:
         assert await ws.receive() == "Welcome!"
         visitor.server.shutdown()
-        assert await ending_of(ws) == 1001
+        assert await code_of(ws) == 1001
     assert cello_handlers.app.state.seen[-1] == ("client disconnected", False)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trio
+from support.endings import code_of, status_of
 
 from trio_ws import (
     App,
@@ -39,7 +40,7 @@ from .ports import (
     ellar_simple,
 )
 from .ports.ellar_words import answer, welcome
-from .ways import Visitor, Way, ending_of, visit_rudely
+from .ways import Way, visit_rudely
 
 LIVE_SUPPORT = "/car/live-support"
 GREETING_PORTS = [ellar_live_support, ellar_query, ellar_guard, ellar_handlers]
@@ -55,14 +56,6 @@ def nothing_noted() -> None:
     ellar_handlers.app.state.codes = []
 
 
-async def status_of(visitor: Visitor, path: str, **options: Any) -> int:
-    """Return the HTTP status that a handshake is rejected with."""
-    with pytest.raises(ConnectionRejected) as caught:
-        async with visitor.connect(path, **options):
-            pass
-    return caught.value.status
-
-
 # --- "Creating a WebSocket Route" -------------------------------------------------------------------------------------
 
 
@@ -70,7 +63,7 @@ async def test_a_method_of_a_controller_is_a_route_below_its_prefix(way: Way) ->
     # "you create websocket route using ws_route decorator"
     async with way.visit(ellar_route.app) as visitor:
         async with visitor.connect(LIVE_SUPPORT) as ws:
-            assert await ending_of(ws) == 1000  # the method does nothing, and returns
+            assert await code_of(ws) == 1000  # the method does nothing, and returns
         assert await status_of(visitor, "/live-support") == 403
 
 
@@ -98,7 +91,7 @@ async def test_nothing_is_sent_before_the_handshake_has_succeeded(way: Way) -> N
         await ws.accept()
 
     async with way.visit(app) as visitor, visitor.connect("/early") as ws:
-        assert await ending_of(ws) == 1000
+        assert await code_of(ws) == 1000
     assert "not accepted yet" in str(raised[0])
 
 
@@ -297,7 +290,7 @@ async def test_on_disconnect_may_close_after_drop_and_server_shutdown(way: Way) 
         async with visitor.connect(LIVE_SUPPORT) as ws:
             await ws.receive_text()
             visitor.server.shutdown()
-            assert await ending_of(ws) == 1001
+            assert await code_of(ws) == 1001
     assert codes == [1006, 1001]
 
 
@@ -344,7 +337,7 @@ async def test_on_connect_that_fails_is_an_error_of_the_handler(way: Way, accept
     async with way.visit(app, strict=False) as visitor:
         if accept_first:
             async with visitor.connect("/room") as ws:
-                assert await ending_of(ws) == 1011
+                assert await code_of(ws) == 1011
         else:
             assert await status_of(visitor, "/room") == 500
     assert codes == ([1011] if accept_first else [])
@@ -445,7 +438,7 @@ async def test_a_message_of_the_other_kind_ends_the_connection(way: Way, path: s
     # "message data structure that is required of the client"
     async with way.visit(ellar_encodings.app) as visitor, visitor.connect(path) as ws:
         await ws.send(sent)
-        assert await ending_of(ws) == 1003
+        assert await code_of(ws) == 1003
 
 
 @pytest.mark.parametrize(
@@ -468,7 +461,7 @@ async def test_message_failing_validation_is_answered_and_closes(
         error = await ws.receive_json()
         assert error["statusCode"] == 400
         assert [(each["loc"], each["type"]) for each in error["body"]["errorList"]] == [(loc, kind)]
-        assert await ending_of(ws) == 1007
+        assert await code_of(ws) == 1007
 
 
 def test_an_unknown_encoding_is_refused_at_registration() -> None:

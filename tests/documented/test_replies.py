@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.endings import refusal_of
 
-from trio_ws import App, ConnectionRejected
+from trio_ws import App
 
 from .ways import Way
 
@@ -45,10 +46,8 @@ async def test_an_error_becomes_its_reply_and_the_connection_stays(app: App, way
 
 async def test_a_dependency_refuses_the_handshake_with_its_reply(app: App, way: Way) -> None:
     async with way.visit(app) as visitor:
-        with pytest.raises(ConnectionRejected) as refused:
-            async with visitor.connect("/hello"):
-                pass
-        assert (refused.value.status, json.loads(refused.value.body)) == (401, {"hint": "Authorization: Bearer ..."})
+        refused = await refusal_of(visitor, "/hello")
+        assert (refused.status, json.loads(refused.body)) == (401, {"hint": "Authorization: Bearer ..."})
         async with visitor.connect("/hello", headers={"Authorization": "Bearer Ada"}) as ws:
             assert await ws.receive() == "hello Ada"
 

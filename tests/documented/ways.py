@@ -147,15 +147,6 @@ class _SocketVisitor:
         return await open_network(self.server.port, self.version)
 
 
-async def ending_of(websocket: WebSocket) -> int:
-    """Return the close code of a connection that the server has to end without another message."""
-    try:
-        message = await websocket.receive()
-    except WebSocketDisconnect as end:
-        return end.code
-    raise AssertionError(f"the server did not close, but sent {message!r}")
-
-
 async def visit_rudely(visitor: Visitor, path: str) -> None:
     """Connect, wait for the answer, and end the network connection without a close frame."""
     request = (

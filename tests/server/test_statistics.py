@@ -10,7 +10,7 @@ import trio
 from support.endings import refusal_of
 from support.handlers import serve, until_gone
 
-from trio_ws import App, ConnectionRejected, Limits, Timeouts, WebSocket, WebSocketDisconnect, open_websocket
+from trio_ws import App, Limits, Timeouts, WebSocket, WebSocketDisconnect, open_websocket
 
 PATIENCE = 20.0
 
@@ -80,9 +80,7 @@ async def test_client_notified_of_shutdown_unanswered_is_counted_once(nursery):
     server = await serve(nursery, hesitate, auto_accept=False)
 
     async def knock() -> None:
-        with pytest.raises(ConnectionRejected):
-            async with open_websocket(server.urls[0]):
-                pass
+        await refusal_of(open_websocket, server.urls[0])
 
     async with trio.open_nursery() as knocking:
         knocking.start_soon(knock)
@@ -106,9 +104,7 @@ async def test_answer_is_counted_even_if_server_shuts_down_meanwhile(nursery):
 
     ended = trio.Event()
     server = await serve(nursery, refuse, auto_accept=False)
-    with pytest.raises(ConnectionRejected):
-        async with open_websocket(server.urls[0]):
-            pass
+    await refusal_of(open_websocket, server.urls[0])
     await refused.wait()
     server.shutdown(grace=0)
     await trio.testing.wait_all_tasks_blocked()

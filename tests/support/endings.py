@@ -22,13 +22,14 @@ async def code_of(ws: WebSocket) -> int:
 
 
 async def refusal_of(client: Any, path: str = "/", **options: Any) -> ConnectionRejected:
-    """Return the answer to a handshake that a test client's server refuses."""
+    """Return the answer to a handshake that is refused to a test client, a visitor, or a function that connects."""
+    connect = client if callable(client) else getattr(client, "websocket_connect", None) or client.connect
     with pytest.raises(ConnectionRejected) as refused:
-        async with client.websocket_connect(path, **options):
+        async with connect(path, **options):
             pass
     return refused.value
 
 
 async def status_of(client: Any, path: str = "/", **options: Any) -> int:
-    """Return the status of the answer to a handshake that a test client's server refuses."""
+    """Return the status of the answer to a handshake that is refused."""
     return (await refusal_of(client, path, **options)).status
