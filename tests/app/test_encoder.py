@@ -391,8 +391,7 @@ async def test_refusal_is_encoded_by_the_option() -> None:
     @app.websocket("/", guards=[refuse])
     async def view(ws: WebSocket) -> None: ...
 
-    async with app.test_client() as client:
-        refused = await refusal_of(client, "/")
+    refused = await refusal_of(app, "/")
     assert (refused.status, refused.body) == (404, b'{"encoded":"here"}')
 
 

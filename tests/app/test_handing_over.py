@@ -125,8 +125,7 @@ async def test_a_guard_after_its_own_dependency_is_not_asked_again() -> None:
     @app.websocket("/a", guards=[may_see, is_admin])
     async def view(ws: WebSocket) -> None: ...
 
-    async with app.test_client() as client:
-        assert (await status_of(client, "/a"), calls) == (403, [1])
+    assert (await status_of(app, "/a"), calls) == (403, [1])
 
 
 async def test_a_class_of_guards_hands_over_its_instance() -> None:
@@ -449,8 +448,7 @@ async def test_a_controller_that_cannot_be_entered_refuses() -> None:
         @websocket("/a")
         async def view(self, ws: WebSocket) -> None: ...
 
-    async with app.test_client() as client:
-        assert await status_of(client, "/c/a") == 503
+    assert await status_of(app, "/c/a") == 503
 
 
 async def test_a_controller_is_left_before_what_it_was_made_of() -> None:

@@ -409,8 +409,7 @@ async def test_an_error_before_the_answer_refuses_with_its_status(options: Any, 
     async def view(ws: WebSocket, it: Annotated[None, Depends(dependency_that_raises)]) -> None:
         pytest.fail("called")
 
-    async with app.test_client() as client:
-        refused = await refusal_of(client, "/a")
+    refused = await refusal_of(app, "/a")
     assert (refused.status, refused.body) == (status, body)
 
 
@@ -463,8 +462,7 @@ async def test_on_connect_refuses_the_handshake_before_the_answer() -> None:
     def connect(ws: BlockingWebSocket) -> None:
         raise NotFound
 
-    async with app.test_client() as client:
-        refused = await refusal_of(client, "/a")
+    refused = await refusal_of(app, "/a")
     assert (refused.status, refused.body) == (404, b"")
 
 

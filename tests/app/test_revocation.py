@@ -148,8 +148,7 @@ async def test_revocation_during_the_handshake_refuses_it(when: str, gap: bool) 
         await ws.accept()
         pytest.fail("accepted")
 
-    async with app.test_client() as client:
-        assert await status_of(client, "/a") == (503 if gap else 401)
+    assert await status_of(app, "/a") == (503 if gap else 401)
     assert len(app.connections.revocations) == 0
 
 

@@ -174,15 +174,13 @@ async def test_a_function_refuses_before_the_answer() -> None:
         return "r"
 
     ignoring(app, "/a", rooms=[rooms_of])
-    async with app.test_client() as client:
-        assert await status_of(client, "/a") == 403
+    assert await status_of(app, "/a") == 403
 
 
 async def test_a_name_that_no_room_can_have_is_a_bad_request() -> None:
     app = App()
     ignoring(app, "/a/{name}", rooms=["x" * 8000 + "{name}"])
-    async with app.test_client() as client:
-        assert await status_of(client, "/a/" + "y" * 500) == 400
+    assert await status_of(app, "/a/" + "y" * 500) == 400
 
 
 async def test_controllers_have_rooms() -> None:

@@ -43,8 +43,7 @@ async def test_unconvertible_values_are_a_400_with_all_problems() -> None:
     @app.websocket("/n")
     async def view(ws: WebSocket, count: int, ratio: float = 1.0) -> None: ...
 
-    async with app.test_client() as client:
-        caught = await refusal_of(client, "/n?ratio=much")
+    caught = await refusal_of(app, "/n?ratio=much")
     assert caught.status == 400
     assert b'"loc":["query","count"],"type":"missing"' in caught.body
     assert b'"loc":["query","ratio"],"type":"float_parsing"' in caught.body
@@ -62,8 +61,7 @@ async def test_a_trailing_slash_makes_another_path_for_an_upgrade() -> None:
     @app.websocket("/a")
     async def view(ws: WebSocket) -> None: ...
 
-    async with app.test_client() as client:
-        await refusal_of(client, "/a/")
+    await refusal_of(app, "/a/")
 
 
 async def test_routers_nest_with_prefixes_and_guards_from_outside_in() -> None:

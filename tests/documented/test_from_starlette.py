@@ -157,8 +157,7 @@ async def test_a_close_before_the_answer_is_an_error() -> None:
             await websocket.close(1008)
         await websocket.reject(403)
 
-    async with app.test_client() as client:
-        await refusal_of(client, "/")
+    await refusal_of(app, "/")
 
 
 def test_each_close_code_of_starlette_s_is_one_of_ours() -> None:

@@ -129,8 +129,7 @@ class TestWhatTheyAreTold:
         heard = Everything()
         app = App(instruments=[heard], guards=[lambda: False])
         app.websocket("/echo")(echo)
-        async with app.test_client() as client:
-            await refusal_of(client, "/echo")
+        await refusal_of(app, "/echo")
         assert heard.told == [OPENED, ("answered", 403), ("closed", None)]
 
     async def test_a_refusal_that_is_the_server_s(self, autojump_clock):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from support.endings import refusal_of
 from support.tls import authority, client_tls, server_tls
 
 from trio_ws import App, ConnectError, ConnectionRejected, Depends, WebSocket, open_websocket
@@ -34,13 +35,6 @@ def records_of(caplog: pytest.LogCaptureFixture, level: int, *messages: str) -> 
     return [record.getMessage() for record in records]
 
 
-async def refusal(app: App, path: str = "/") -> ConnectionRejected:
-    with pytest.raises(ConnectionRejected) as caught:
-        async with app.test_client() as client, client.websocket_connect(path):
-            pass
-    return caught.value
-
-
 async def test_no_route_and_guard_differ_in_answer_and_record(caplog) -> None:
     caplog.set_level(logging.INFO, "trio_ws")
     app = App()
@@ -51,7 +45,7 @@ async def test_no_route_and_guard_differ_in_answer_and_record(caplog) -> None:
     @app.websocket("/guarded", guards=[closed])
     async def guarded(ws: WebSocket) -> None: ...
 
-    missing, refused = await refusal(app, "/missing?token=secret"), await refusal(app, "/guarded?token=secret")
+    missing, refused = await refusal_of(app, "/missing?token=secret"), await refusal_of(app, "/guarded?token=secret")
     assert (missing.status, missing.body) == (403, b"no route\n")
     assert (refused.status, refused.body) == (403, b"refused by a guard\n")
     assert str(missing).endswith("HTTP status 403: no route")
@@ -75,7 +69,7 @@ async def test_close_on_before_the_answer_is_a_refusal(code: int, status: int, c
     @app.websocket("/")
     async def view(ws: WebSocket, known: None = Depends(dependency)) -> None: ...
 
-    error = await refusal(app)
+    error = await refusal_of(app)
     assert (error.status, error.body) == (status, f"close code {code}\n".encode())
     assert records_of(caplog, logging.ERROR) == []
     (record,) = records_of(caplog, logging.INFO, KNOWN)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trio_ws import ConnectionRejected, WebSocket, WebSocketDisconnect
+from trio_ws import App, ConnectionRejected, WebSocket, WebSocketDisconnect
 
 
 async def end_of(ws: WebSocket) -> WebSocketDisconnect:
@@ -22,7 +22,10 @@ async def code_of(ws: WebSocket) -> int:
 
 
 async def refusal_of(client: Any, path: str = "/", **options: Any) -> ConnectionRejected:
-    """Return the answer to a handshake that is refused to a test client, a visitor, or a function that connects."""
+    """Return the answer to a refused handshake: by an app, or to a test client, a visitor, a function that connects."""
+    if isinstance(client, App):
+        async with client.test_client() as tested:
+            return await refusal_of(tested, path, **options)
     connect = client if callable(client) else getattr(client, "websocket_connect", None) or client.connect
     with pytest.raises(ConnectionRejected) as refused:
         async with connect(path, **options):

@@ -168,8 +168,7 @@ async def test_a_denial_is_a_response_of_starlette_s(response: Any, status: int,
         await end_of(ws)
         states.append("on")
 
-    async with app.test_client() as client:
-        refused = await refusal_of(client, "/")
+    refused = await refusal_of(app, "/")
     assert (refused.status, refused.body) == (status, body)
     assert refused.headers.get("x-why") == ("token" if status == 401 else None)
     assert refused.headers.getlist("content-length") == [str(len(body))]
