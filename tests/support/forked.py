@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["Forked", "context", "fork"]
+__all__ = ["TESTS", "Forked", "context", "fork"]
 
 PATIENCE = 60.0
 """Seconds that the end of a process may take on a busy machine."""
 TESTS = Path(__file__).parents[1]
+"""The folder of all tests."""
 
 
 class Forked:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import trio
 
-from support.forked import context
+from support.forked import TESTS, context
 from support.forked_children import fork_interpreters, own_streams
 
 __all__ = ["ForkedProgram", "begin", "start"]
@@ -118,6 +118,7 @@ def _run(output: Connection, command: list[str], folder: str, environment: dict[
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
+    sys.path[:] = [each for each in sys.path if each != str(TESTS)]  # its folders have names of others
     fork_interpreters(_execute)
     try:
         _execute(command)
