@@ -23,7 +23,8 @@ from .browser import PATIENCE, new_page
 from .process import ROOT, Program, forked
 from .test_board import shows, sign_in
 
-pytestmark = [needs_redis]
+# The page that repeats what had no reply, and the server that makes it once, have shorter tests in test_board.py.
+pytestmark = [needs_redis, pytest.mark.thorough("test_changes_without_network_show_at_once_and_go_out_later")]
 
 USERS = ("ada", "alan", "grace")
 ROUNDS = 20

@@ -89,10 +89,17 @@ def state_of(page: Any, word: str) -> str:
 SCROLLED = "() => messages.scrollHeight - messages.scrollTop - messages.clientHeight"
 
 
+FORTY = """() => {
+  for (let number = 0; number < 40; number++) {
+    document.querySelector("#text").value = `line ${number}`;
+    document.querySelector("#submit").click();
+  }
+}"""
+
+
 def read_back(page: Any, other: Any) -> list[Any]:
     """Fill a page, scroll to its begin, and let the other one say more; return how far from the end the page was."""
-    for number in range(40):
-        say(other, "Bob", f"line {number}")
+    other.evaluate(FORTY)
     page.locator("li", has_text="line 39").wait_for()
     follows = page.evaluate(SCROLLED)
     page.evaluate("() => messages.scrollTo(0, 0)")
@@ -257,7 +264,13 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process on Windows cannot be sent Ctrl-C alone")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.thorough("test_its_one_command_runs_it")),
+        signal.SIGTERM,
+    ],
+)
 async def test_one_command_runs_it_until_a_signal_closes_all_clients(number: signal.Signals) -> None:
     """One command runs it until a signal says goodbye to everyone."""
     command = [sys.executable, "-W", "error", "-c", PROGRAM, str(EXAMPLES / "chat" / "app.py")]
