@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support import services
+from support.redis import redis_server
 
 ROOT = Path(__file__).parents[1]
 SERVICES = (services.REDIS, services.NGINX, services.CHROMIUM, services.COMPILER)
@@ -97,6 +98,12 @@ def test_a_service_on_the_list_of_those_to_do_without_is_missing() -> None:
         check=True,
     )
     assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [f"no {name}" for name in every]
+
+
+def test_what_starts_a_redis_is_skipped_where_there_is_none() -> None:
+    """It may lack the mark: that shows on no machine of those who write tests."""
+    with pytest.raises(pytest.skip.Exception, match="redis-server is not installed"), redis_server(program=None):
+        pytest.fail("it started")
 
 
 @pytest.mark.slow

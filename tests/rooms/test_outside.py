@@ -170,6 +170,7 @@ async def test_one_task_receives_from_a_watch_within_its_block(autojump_clock: A
             assert (await anext(messages)).message == "still there"
 
 
+@needs_redis
 async def test_a_watch_survives_that_redis_is_away(redis: RedisServer, impatient: None) -> None:
     async with line_to(redis) as line, connect_backplane(redis.url, prefix="cut") as near:
         async with connect_backplane(line.url, prefix="cut") as far, far.watch("r") as messages:

@@ -60,8 +60,9 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
-        assert self._program is not None
+        """Start it, and wait until it answers; skip the test that asks for it where there is none."""
+        if self._program is None:
+            pytest.skip(services.REDIS.reason)
         always = [
             "--port",
             "0",
