@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import trio
 import trustme
-from examples.process import Program, running
+from examples.process import Program, forked
 
 from trio_ws import Timeouts, WebSocketDisconnect, open_websocket
 
@@ -64,7 +64,8 @@ async def process(folder: Path) -> AsyncGenerator[tuple[Program, int], None]:
     (program,) = re.findall(r"^```python\n(# chat.py\n.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     (folder / "chat.py").write_text(program, encoding="utf-8")
     words = shlex.split(substituted(service()["ExecStart"], {COMMAND: HERE, "%i": "0"}))  # any port that is free
-    async with running(words, folder) as started:
+    assert words[0] == HERE
+    async with forked(["trio-ws", *words[1:]], folder) as started:
         host, _, port = (await started.address()).partition(":")
         assert host == "127.0.0.1"
         yield started, int(port)

@@ -17,7 +17,7 @@ import pytest
 import trio
 import trustme
 from examples.browser import browse, new_page
-from examples.process import PATIENCE, Program, forked, launching, output_of, output_of_forked, running
+from examples.process import PATIENCE, Program, forked, launching, output_of_forked
 
 from trio_ws import WebSocketDisconnect
 
@@ -26,7 +26,7 @@ GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAME = re.compile(r"(?:# |<!-- )([\w.]+)(?:, continued)?(?: -->)?\n")
 INSTALL = "python -m pip install "
-PYTHON = re.compile(r"python (\w+\.py)")
+PYTHON = re.compile(r"python (\w+\.py|-m \w+.*)")
 CONNECT = re.compile(r"(?:echo(.*) \| )?(trio-ws connect .*?)(?: < /dev/null)?")
 
 
@@ -72,7 +72,6 @@ class Reader:
         self.folder = folder
         self.server: Program | None = None
         self._port = ""
-        self._has_connected = False
         self._stack = AsyncExitStack()
 
     async def follow(self, step: Step) -> None:
@@ -80,9 +79,7 @@ class Reader:
         if step.serves:
             await self.leave()
             words = self._serving(step.command)
-            # A server that starts others is begun as a user does, by the command that is installed.
-            begun = running(words, self.folder) if "--reload" in words else forked(words, self.folder)
-            self.server = await self._stack.enter_async_context(begun)
+            self.server = await self._stack.enter_async_context(forked(words, self.folder))
             self._port = (await self.server.address()).rpartition(":")[2]
             await self.server.until(self._here(step.shown).splitlines()[-1] + "\n")
             assert self.server.output == self._here(step.shown)
@@ -99,14 +96,13 @@ class Reader:
         await self._stack.aclose()
 
     async def _output_of(self, command: str) -> str:
-        """Run a command in a shell, but for all clients behind the first: each would start an interpreter."""
+        """Run what a command of a shell starts, without the shell, and without an interpreter for each."""
         if (program := PYTHON.fullmatch(command)) is not None:
-            return await output_of_forked([program[1]], self.folder)
-        if (client := CONNECT.fullmatch(command)) is not None and self._has_connected:
-            given = " ".join(shlex.split(client[1])) + "\n" if "|" in command else ""
-            return await output_of_forked(shlex.split(client[2]), self.folder, given.encode())
-        self._has_connected = True
-        return await output_of(command, self.folder, check=False)
+            return await output_of_forked(shlex.split(program[1]), self.folder)
+        client = CONNECT.fullmatch(command)
+        assert client is not None, command
+        given = " ".join(shlex.split(client[1])) + "\n" if "|" in command else ""
+        return await output_of_forked(shlex.split(client[2]), self.folder, given.encode())
 
     def _serving(self, command: str) -> list[str]:
         """Return the command that serves as the guide's does, but on a free port of 127.0.0.1."""
@@ -142,7 +138,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if name != "client.py":
             (tmp_path / name).write_text(content, encoding="utf-8")
     # Another plugin that is installed here for other tests must not take theirs from pytest-trio.
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:anyio -p no:cacheprovider -W error")
+    # It is forked from a process that has imported plugins, which cannot be rewritten any more.
+    rewritten = "-W ignore::pytest.PytestAssertRewriteWarning"
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"-p no:anyio -p no:cacheprovider -W error {rewritten}")
     return tmp_path
 
 

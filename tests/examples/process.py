@@ -83,26 +83,11 @@ class Program:
 
 
 @asynccontextmanager
-async def running(command: Sequence[str], cwd: Path) -> AsyncGenerator[Program, None]:
-    """Run a command for as long as the block runs."""
-    process = await trio.lowlevel.open_process(
-        command,
-        cwd=cwd,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    async with _ended_behind(process):
-        yield Program(process)
-
-
-@asynccontextmanager
 async def forked(command: Sequence[str], cwd: Path) -> AsyncGenerator[Program, None]:
-    """Run a program as `running` does, but without a new interpreter, whose start is most of the time it takes.
+    """Run a program for as long as the block runs, without a new interpreter, whose start is most of the time it takes.
 
     Args:
-        command: a file of Python or `trio-ws`, and its arguments.
+        command: a file of Python, `-m` and a module, or `trio-ws`; and its arguments.
         cwd: where it runs.
     """
     process = forked_program.start(command, cwd, environment())
@@ -126,13 +111,8 @@ async def _ended_behind(process: trio.Process | forked_program.ForkedProgram) ->
             await process.stdout.aclose()
 
 
-def launched(program: Path) -> list[str]:
-    """Return the command that runs a program as `python PROGRAM` does, its application on a free port."""
-    return [sys.executable, *launching(program)]
-
-
 def launching(program: Path) -> list[str]:
-    """Return what `forked` runs for `launched`."""
+    """Return what runs a program as `python PROGRAM` does, its application on a free port."""
     return [str(LAUNCH), str(program)]
 
 
@@ -143,19 +123,3 @@ async def output_of_forked(command: Sequence[str], cwd: Path, given: bytes = b""
         program = Program(process)
         await program.ended()
         return program.output
-
-
-async def output_of(command: Sequence[str] | str, cwd: Path, *, check: bool = True) -> str:
-    """Run a command, or a line of a shell, to its end, which must `check` as a success; return what it wrote."""
-    with trio.fail_after(PATIENCE):
-        done = await trio.run_process(
-            command,
-            cwd=cwd,
-            env=environment(),
-            shell=isinstance(command, str),
-            stdin=subprocess.DEVNULL,
-            capture_stdout=True,
-            stderr=subprocess.STDOUT,
-            check=check,
-        )
-    return done.stdout.decode()

@@ -25,7 +25,7 @@ _replaced: list[object] = []
 """Streams whose descriptors belong to others by now: they are never closed."""
 
 
-def fork_interpreters(execute: Callable[[list[str]], None]) -> None:
+def fork_interpreters(execute: Callable[[list[str]], object]) -> None:
     """Let this process fork where it would start `python -m trio_ws`.
 
     Args:
@@ -56,7 +56,7 @@ def own_streams() -> None:
 
 
 def _become(
-    execute: Callable[[list[str]], None], command: list[str], environment: dict[str, str], passed: Sequence[int]
+    execute: Callable[[list[str]], object], command: list[str], environment: dict[str, str], passed: Sequence[int]
 ) -> None:
     """Run a command instead of an interpreter, in a child that has its descriptors 0 to 2 and its process group."""
     status = 1

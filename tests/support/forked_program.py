@@ -6,6 +6,7 @@ A program has its own standard streams, arguments, folder and environment; it is
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import os
 import runpy
@@ -77,7 +78,7 @@ def start(command: Sequence[str], folder: Path, environment: Mapping[str, str], 
     """Start a program.
 
     Args:
-        command: a file of Python or `trio-ws`, and its arguments.
+        command: a file of Python, `-m` and a module, or `trio-ws`; and its arguments.
         folder: where it runs.
         environment: its variables.
         given: its standard input.
@@ -127,9 +128,14 @@ def _run(output: Connection, command: list[str], folder: str, environment: dict[
         sys.stdout.flush()
 
 
-def _execute(command: list[str]) -> None:
+def _execute(command: list[str]) -> object:
     sys.argv = command
     if command[0] == "trio-ws":
         sys.exit(importlib.import_module("trio_ws.cli.main").main())
+    if command[0] == "-m":
+        gc.unfreeze()  # Hypothesis looks for what refers to an object
+        sys.path.insert(0, os.getcwd())
+        sys.argv = command[1:]
+        return runpy.run_module(command[1], run_name="__main__", alter_sys=True)
     sys.path.insert(0, str(Path(command[0]).parent))
-    runpy.run_path(command[0], run_name="__main__")
+    return runpy.run_path(command[0], run_name="__main__")
