@@ -18,6 +18,7 @@ from trio_ws.rooms.redis.heads import StreamHeads
 from trio_ws.rooms.redis.ids import BEGINNING
 from trio_ws.rooms.redis.local_delivery import LocalDelivery
 from trio_ws.rooms.redis.options import Options
+from trio_ws.rooms.redis.pending import PendingPublish
 from trio_ws.rooms.redis.presence import PresenceTracker
 from trio_ws.rooms.redis.presence_scripts import REFRESH
 from trio_ws.rooms.redis.scripts import MOVED
@@ -94,6 +95,33 @@ def test_news_are_delivered_only_to_a_stream_that_is_ready(lacking: str) -> None
     entry = StreamEntry("1-1", PreparedMessage("said"), frozenset(), sequence=1, publisher="other", number=1)
     assert stream.deliver_news(News(BEGINNING, [entry])) == (lacking == "nothing")
     assert heard == (["said"] if lacking == "nothing" else [])
+
+
+class QuietRedis(RefusingRedis):
+    """A client whose streams have nothing to read."""
+
+    def __init__(self) -> None:
+        self.results = ()
+
+    def xread(self, streams: dict[str, str], *, count: int) -> None:
+        self.results += ({},)
+
+
+@pytest.mark.parametrize(("last_id", "left"), [("2-1", False), ("1-1", False), ("0-9", True)])
+async def test_message_that_will_not_be_read_is_dropped(last_id: str, left: bool) -> None:
+    """A stream that begins anew may be behind a message that was accepted, with nothing to read."""
+    options, streams = Options(), dict[str, StreamState]()
+    local = LocalDelivery(options, "me", streams)
+    reader = StreamReader(options, streams, local, StreamHeads(streams), lambda _: None)
+    stream = streams["r"] = StreamState("r", local)
+    stream.begin([])
+    pending = PendingPublish("r", PreparedMessage("said"), frozenset())
+    local.on_numbered(pending, 1, 0)
+    local.on_accepted(pending, "1-1")
+    assert pending in local.queue
+    stream.last_id = last_id
+    assert not await internal(reader, "_read_entries")(QuietRedis(), [stream])
+    assert (pending in local.queue) == left
 
 
 def entry_of(number: int, epoch: str, before: int) -> StreamEntry:

@@ -43,6 +43,12 @@ def decrypted(session: TLSSession, size: int = BUFFER_BYTES) -> bytes:
     return bytes(buffer[: session.decrypt(buffer)])
 
 
+def test_new_session_has_neither_input_nor_an_end():
+    for session in make_pair():
+        assert (session.has_input, session.eof, session.error) == (False, False, None)
+        assert (session.handshake_done, session.pending_output) == (False, 0)
+
+
 def test_data_passes_both_ways_after_handshake():
     server, client = connected()
     server.feed(client.encrypt(b"hello"))
