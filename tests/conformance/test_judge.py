@@ -126,6 +126,15 @@ async def test_a_mistake_is_found_with_its_section(number, frames, complaint, se
     assert complaint in result.text
 
 
+async def test_the_log_has_what_is_wrong_where_it_was_read(autojump_clock):
+    result = await verdict_on("5.3", ECHO, continuation("x"), close(1000))
+    shown = [entry.text for entry in result.log if entry.direction in ("received", "note")]
+    (place,) = [at for at, text in enumerate(shown) if "continues a message" in text]
+    assert "fragment1fragment2" in shown[place - 1]
+    assert "RFC 6455 5.4" in shown[place]
+    assert "has ended" in shown[place + 1]
+
+
 @pytest.mark.parametrize(
     ("number", "verdict"),
     [("21.3.2", "OK"), ("21.3.4", "OK"), pytest.param("1.1.1", "FAILED", id="of a good response")],
