@@ -12,15 +12,16 @@ from hypothesis import given
 
 from trio_ws.cli.fuzz_run import CANNOT_RUN, FOUND
 from trio_ws.cli.main import main
+from trio_ws.conformance import fuzzing
 from trio_ws.conformance.fuzz_script import script_of, writes_of
-from trio_ws.conformance.fuzzing import case_of, generated_cases
-from trio_ws.conformance.results import Verdict
+from trio_ws.conformance.fuzzing import Fuzzer, case_of, generated_cases
+from trio_ws.conformance.results import Result, Verdict
 from trio_ws.conformance.target import Target
 from trio_ws.http.url import URL
 from trio_ws.testing.raw_frame import Opcode, RawFrame
 from trio_ws.testing.strategies import Conversation
 
-from .rigs import Witness, server_results, serving
+from .rigs import PACE, Witness, server_results, serving
 
 
 def frame(opcode, payload=b"", **options):
@@ -137,3 +138,39 @@ async def test_a_script_that_cannot_be_written_is_named(capsys, tmp_path):
     status, out = await fuzz(capsys, honest_once(), "--seed", "1", "--budget", "60", "--script", str(tmp_path))
     assert status == CANNOT_RUN
     assert "the smallest that fails" in out
+
+
+class SteppedTime:
+    """A clock that goes on by a second at each look."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        self.now += 1
+        return self.now
+
+
+class Reachable:
+    """A target that a judge in its place needs no connection to."""
+
+    async def connect(self, seconds):
+        await trio.lowlevel.checkpoint()
+
+    def context(self):
+        return None
+
+
+def test_a_failure_at_the_end_of_the_budget_is_shrunk(monkeypatch):
+    """The time for the smallest conversation begins with the failure."""
+    monkeypatch.setattr(fuzzing, "time", SteppedTime())
+    monkeypatch.setattr(fuzzing, "SHRINK_SECONDS", 200)
+    fuzzer = Fuzzer(Reachable(), seed=1, budget=6, pace=PACE)
+
+    async def judge(case, stream, **options):
+        await trio.lowlevel.checkpoint()
+        return Result(case, Verdict.OK if fuzzer.count < 5 else Verdict.FAILED)
+
+    monkeypatch.setattr(fuzzing, "judge", judge)
+    assert fuzzer.run() is not None
+    assert 6 < fuzzer.count <= 6 + 201
