@@ -135,10 +135,7 @@ async def test_who_is_not_at_work_on_a_message_is_no_record(view, cut_off, autoj
 async def test_the_block_of_a_client_that_is_cut_off_is_recorded(cut_off, autojump_clock) -> None:
     network = MemoryNetwork()
 
-    async def handler(ws: WebSocket) -> None:
-        await ws.send("a")
-
-    async with serving(network, handler, timeouts=TIMES):
+    async with serving(network, lambda ws: ws.send("a"), timeouts=TIMES):
         with trio.fail_after(60):
             async with open_websocket("ws://localhost/", stream=await network.connect(), timeouts=TIMES) as ws:
                 await ws.receive()

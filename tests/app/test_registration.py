@@ -256,12 +256,9 @@ async def test_routes_may_come_while_the_application_runs() -> None:
     app, router = App(), Router("/r")
     app.include(router)
 
-    async def view(ws: WebSocket) -> None:
-        await ws.send("here")
-
     async with app.test_client() as client:
         for registrar, path in ((app, "/a"), (router, "/r/a")):
-            registrar.websocket("/a")(view)
+            registrar.websocket("/a")(lambda ws: ws.send("here"))
             async with client.websocket_connect(path) as ws:
                 assert await ws.receive() == "here"
 

@@ -323,11 +323,8 @@ async def test_what_is_around_a_handler_is_left_shielded(end, seconds, caplog, a
     """It takes as long as it needs until the server ends, then cleanup_timeout."""
     pool = Pool(seconds)
 
-    async def handler(ws: WebSocket) -> None:
-        await ws.receive()
-
     async with trio.open_nursery() as nursery:
-        server, peer = await serve_around(nursery, pool, handler)
+        server, peer = await serve_around(nursery, pool, lambda ws: ws.receive())
         await peer.send(text("go"))
         await trio.sleep(0.5 if seconds == 1 else 2 * CLEANUP)
         began = trio.current_time()

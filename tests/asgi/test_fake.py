@@ -631,10 +631,7 @@ async def test_without_the_extension_a_denial_is_a_403(
 ) -> None:
     caplog.set_level(logging.INFO)
 
-    async def refuses(ws: WebSocket) -> None:
-        await ws.reject(status)
-
-    async with calling(bridge_of(refuses, auto_accept=False), extensions=extensions) as call:
+    async with calling(bridge_of(lambda ws: ws.reject(status), auto_accept=False), extensions=extensions) as call:
         await call.next(1)
     assert call.sent == [{"type": "websocket.close"}]
     assert ("not 401" in caplog.text) == (status == 401)

@@ -192,10 +192,7 @@ class TestTheServersEnd:
                 await ws.receive()
 
     async def test_what_came_before_the_end_can_still_be_received(self, nursery, poller):
-        async def greet(ws: WebSocket) -> None:
-            await ws.send("hello")
-
-        server = await serve(nursery, greet)
+        server = await serve(nursery, lambda ws: ws.send("hello"))
         async with open_websocket(server.urls[0], poller=poller) as ws:
             assert await ws.receive() == "hello"
             with pytest.raises(WebSocketDisconnect):
@@ -211,10 +208,7 @@ class TestTheServersEnd:
                 await trio.sleep_forever()
 
     async def test_a_block_that_has_received_gets_the_drain_timeout(self, nursery, poller):
-        async def greet(ws: WebSocket) -> None:
-            await ws.send("hello")
-
-        server = await serve(nursery, greet)
+        server = await serve(nursery, lambda ws: ws.send("hello"))
         async with open_websocket(server.urls[0], timeouts=QUICK, poller=poller) as ws:
             assert await ws.receive() == "hello"
             with trio.move_on_after(60) as scope:
@@ -227,10 +221,7 @@ class TestTheServersEnd:
         assert not scope.cancelled_caught
 
     async def test_cancel_means_at_once_even_if_it_has_received(self, nursery, poller):
-        async def greet(ws: WebSocket) -> None:
-            await ws.send("hello")
-
-        server = await serve(nursery, greet)
+        server = await serve(nursery, lambda ws: ws.send("hello"))
         with trio.fail_after(5):
             async with open_websocket(server.urls[0], timeouts=PATIENT, when_peer_leaves="cancel", poller=poller) as ws:
                 assert await ws.receive() == "hello"

@@ -92,10 +92,7 @@ async def test_pings_among_messages_are_answered_and_take_no_room(autojump_clock
     """More pings in one read than the inbox has places: they are answered at once."""
     network, go = MemoryNetwork(), trio.Event()
 
-    async def handler(ws: WebSocket) -> None:
-        await go.wait()
-
-    async with serving(network, handler, timeouts=TIMES, limits=Limits(inbox_messages=4)) as server:
+    async with serving(network, lambda ws: go.wait(), timeouts=TIMES, limits=Limits(inbox_messages=4)) as server:
         peer = await dial(network)
         await peer.send(text("a"), *(ping(b"%d" % number) for number in range(100)), text("b"), *[text("c")] * 9)
         assert [await peer.receive_frame() for _ in range(100)] == [
@@ -110,10 +107,7 @@ async def test_pings_filling_the_inbox_do_not_stop_reading(autojump_clock):
     """They are answered at once and take no place, so nobody would take one, and nobody would read on."""
     got = list[str]()
 
-    async def handler(ws: WebSocket) -> None:
-        await receive_all(ws, got)
-
-    async with peer_of(handler, timeouts=TIMES, limits=Limits(inbox_messages=4)) as peer:
+    async with peer_of(lambda ws: receive_all(ws, got), timeouts=TIMES, limits=Limits(inbox_messages=4)) as peer:
         await peer.send(*(ping(b"%d" % number) for number in range(4)))
         assert [await peer.receive_frame() for _ in range(4)] == [RawFrame(PONG, b"%d" % number) for number in range(4)]
         await peer.send(text("after"), close(1000))

@@ -28,10 +28,7 @@ async def test_a_function_gets_all_messages_in_order(rig):
 
 
 async def test_a_function_answers_with_offer(rig):
-    async def body(websocket):
-        await websocket.call_for_each_message(websocket.offer)
-
-    async with rig.connect(body) as peer:
+    async with rig.connect(lambda websocket: websocket.call_for_each_message(websocket.offer)) as peer:
         for number in range(100):
             await peer.message(str(number))
         for number in range(100):

@@ -199,10 +199,7 @@ async def test_data_between_close_frames_is_dropped_without_pongs(rig):
 async def test_server_ends_the_network_connection_and_client_waits(rig, clock):
     """The server ends the network connection the client waits for it."""
 
-    async def body(websocket):
-        await websocket.close()
-
-    async with rig.connect(body) as peer:
+    async with rig.connect(lambda websocket: websocket.close()) as peer:
         assert await peer.next() == ("close", (1000, ""))
         await peer.close()
         if rig.side == "server":

@@ -438,11 +438,8 @@ async def test_a_chunk_of_a_stream_is_deflated_in_small_steps(monkeypatch, conte
     offer = OFFER if not context else "Sec-WebSocket-Extensions: permessage-deflate"
     deflated = Deflated(monkeypatch)
 
-    async def body(ws):
-        await ws.send_stream(chunks)
-
     async with trio.open_nursery() as nursery:
-        await rig.serve(nursery, body, compression=Compression(send_context=context))
+        await rig.serve(nursery, lambda ws: ws.send_stream(chunks), compression=Compression(send_context=context))
         _, peer = await rig.dial(offer)
         with trio.fail_after(LONG):
             while b"\x88\x02\x03\xe8" not in peer.early[-4:]:

@@ -528,11 +528,8 @@ async def test_on_disconnect_is_shielded_for_cleanup_timeout(server, caplog, clo
     """on_disconnect is shielded and bounded by cleanup_timeout."""
     ended = []
 
-    async def on_disconnect(websocket, code):
-        await noted_when_cancelled(ended, code)
-
     times = Timeouts(cleanup_timeout=0.1, ping_interval=None)
-    await server.run(returns, on_disconnect=on_disconnect, timeouts=times)
+    await server.run(returns, on_disconnect=lambda websocket, code: noted_when_cancelled(ended, code), timeouts=times)
     assert ended == [1000]
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
@@ -604,10 +601,7 @@ async def test_uncallable_on_disconnect_is_harmless(server, caplog):
 async def test_on_disconnect_gets_first_close_code_when_both_close(server):
     """on_disconnect gets the first close frame's code when both close."""
 
-    async def body(websocket):
-        await websocket.close(4001)
-
-    async with server.connect(body) as peer:
+    async with server.connect(lambda websocket: websocket.close(4001)) as peer:
         assert await peer.next() == ("close", (4001, ""))
         await peer.close(4002)
         await peer.rest()

@@ -212,10 +212,7 @@ async def test_a_request_that_is_there_is_answered(crowd, poller, clock) -> None
     """open_timeout: not with a 408, though its time is over when it is read."""
     crowd = crowd if poller else min(crowd, FEW_FOR_STREAMS)
 
-    async def handler(ws: WebSocket) -> None:
-        await ws.send("hello")
-
-    async with AsyncExitStack() as stack, serving(handler, poller, timeouts=TIMES) as server:
+    async with AsyncExitStack() as stack, serving(lambda ws: ws.send("hello"), poller, timeouts=TIMES) as server:
         for _ in range(ROUNDS if crowd == 1 else 1):
             streams = [
                 await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", server.port))

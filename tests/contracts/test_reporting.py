@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 import trio
+from support.handlers import stall
 
 from contracts.rig import PATIENT
 
@@ -31,11 +32,8 @@ async def test_an_error_is_reported_before_the_close_frame(server, caplog):
 async def test_on_error_that_hangs_is_cut_off(server, caplog, autojump_clock):
     """It has `cleanup_timeout`; the client gets its close frame then."""
 
-    async def on_error(websocket, error):
-        await trio.sleep_forever()
-
     timeouts = attrs.evolve(PATIENT, cleanup_timeout=2.0)
-    async with server.connect(fails, on_error=on_error, timeouts=timeouts) as peer:
+    async with server.connect(fails, on_error=stall, timeouts=timeouts) as peer:
         began = trio.current_time()
         assert await peer.next() == ("close", (1011, ""))
         assert trio.current_time() - began == pytest.approx(2.0)

@@ -30,29 +30,20 @@ SMALL = Limits(outbox_bytes=1)
     ids=lambda value: str(len(value)),
 )
 async def test_send_stream_sends_one_message_in_as_many_fragments(rig, make, contents, seen):
-    async def body(websocket):
-        await websocket.send_stream(make(*contents))
-
-    async with rig.connect(body) as peer:
+    async with rig.connect(lambda websocket: websocket.send_stream(make(*contents))) as peer:
         assert await peer.rest() == [seen, ("close", (1000, ""))]
     assert peer.fragments == len(contents)
 
 
 async def test_send_stream_of_nothing_is_an_empty_binary_message(rig):
-    async def body(websocket):
-        await websocket.send_stream([])
-
-    assert await rig.run(body) == [("binary", b""), ("close", (1000, ""))]
+    assert await rig.run(lambda websocket: websocket.send_stream([])) == [("binary", b""), ("close", (1000, ""))]
 
 
 async def test_each_fragment_leaves_as_soon_as_the_next_is_there(rig):
     """What is the last one shows only at the end; everything before it does not wait."""
     asked = trio.Event()
 
-    async def body(websocket):
-        await websocket.send_stream(parts("one ", "two ", asked, "three"))
-
-    async with rig.connect(body) as peer:
+    async with rig.connect(lambda websocket: websocket.send_stream(parts("one ", "two ", asked, "three"))) as peer:
         while not peer.fragments:
             with trio.move_on_after(0.01):
                 await peer.next()
@@ -88,10 +79,7 @@ async def test_peer_ping_is_answered_in_the_middle_of_a_message(rig):
     """A ping of the peer is answered in the middle of a message."""
     middle = trio.Event()
 
-    async def body(websocket):
-        await websocket.send_stream(parts("one ", "two", middle))
-
-    async with rig.connect(body) as peer:
+    async with rig.connect(lambda websocket: websocket.send_stream(parts("one ", "two", middle))) as peer:
         await peer.ping(b"now")
         assert await peer.next() == ("pong", b"now")
         middle.set()

@@ -49,10 +49,7 @@ async def test_messages_and_close_behind_the_request_reach_the_handler(arenas: A
     received: list[object] = []
     ends: list[int] = []
 
-    async def receive_all(ws: WebSocket) -> None:
-        await sees_end(ws, ends, received)
-
-    async with arenas.open(receive_all) as arena:
+    async with arenas.open(lambda ws: sees_end(ws, ends, received)) as arena:
         async with arena.attack() as attacker:
             await attacker.send(request() + EARLY + close_frame(3001, b"bye"))
             answer = await attacker.answer()
@@ -109,10 +106,7 @@ async def test_end_at_any_point_before_the_answer_is_seen(arenas: Arenas, cut: i
     """Before 101 a client may go at any byte: its handler, if there is one, is cancelled without an answer."""
     ends: list[str] = []
 
-    async def wait(ws: WebSocket) -> None:
-        await noted_when_cancelled(ends, "cancelled")
-
-    async with arenas.open(wait, auto_accept=False) as arena:
+    async with arenas.open(lambda ws: noted_when_cancelled(ends, "cancelled"), auto_accept=False) as arena:
         async with arena.attack() as attacker:
             assert await attacker.send((request() + EARLY)[:cut])
             if cut >= len(request()):
@@ -135,10 +129,7 @@ async def test_reset_at_any_point_of_a_conversation_ends_it_with_1006(arenas: Ar
     points = [0, 1, 2, 5, 8, 11, len(session) - 500, len(session)]
     ends: list[int] = []
 
-    async def to_the_end(ws: WebSocket) -> None:
-        await sees_end(ws, ends)
-
-    async with arenas.open(to_the_end, limits=limit) as arena:
+    async with arenas.open(lambda ws: sees_end(ws, ends), limits=limit) as arena:
         for point in points:
             async with arena.attack() as attacker:
                 await attacker.handshake()
@@ -171,10 +162,7 @@ async def test_reset_while_the_server_sends_ends_the_sender(arenas: Arenas) -> N
 
 
 async def test_reset_in_the_closing_handshake_is_no_error(arenas: Arenas) -> None:
-    async def goodbye(ws: WebSocket) -> None:
-        await ws.close(3000, "go")
-
-    async with arenas.open(goodbye) as arena:
+    async with arenas.open(lambda ws: ws.close(3000, "go")) as arena:
         async with arena.attack() as attacker:
             rest = await attacker.handshake()
             while not rest:

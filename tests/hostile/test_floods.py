@@ -101,10 +101,7 @@ async def test_ping_flood_without_reading_is_aborted_with_1013(arenas: Arenas) -
     """Pongs alone fill the outbox: send_timeout holds for them as for messages."""
     ends: list[int] = []
 
-    async def listen(ws: WebSocket) -> None:
-        await sees_end(ws, ends)
-
-    async with arenas.open(listen, timeouts=Timeouts(send_timeout=0.3)) as arena:
+    async with arenas.open(lambda ws: sees_end(ws, ends), timeouts=Timeouts(send_timeout=0.3)) as arena:
         async with arena.attack(small=True) as attacker:
             await attacker.handshake()
             await until(lambda: arena.websockets)

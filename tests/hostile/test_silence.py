@@ -132,10 +132,7 @@ async def test_peer_that_stalls_in_mid_frame_is_ended_by_keepalive(arenas: Arena
     """Wherever it stops: it is pinged, answers nothing, and is told 1011."""
     ends: list[int] = []
 
-    async def wait(ws: WebSocket) -> None:
-        await sees_end(ws, ends)
-
-    async with arenas.open(wait, timeouts=LIVELY) as arena:
+    async with arenas.open(lambda ws: sees_end(ws, ends), timeouts=LIVELY) as arena:
 
         async def stall(data: bytes) -> None:
             async with arena.attack() as attacker:
@@ -171,10 +168,7 @@ async def test_half_closed_client_is_gone(arenas: Arenas) -> None:
     """End of stream without a close frame is 1006, in mid-frame too."""
     ends: list[int] = []
 
-    async def wait(ws: WebSocket) -> None:
-        await sees_end(ws, ends)
-
-    async with arenas.open(wait) as arena:
+    async with arenas.open(lambda ws: sees_end(ws, ends)) as arena:
         for data in (b"", *STALLS.values()):
             async with arena.attack() as attacker:
                 await attacker.handshake(behind=data)

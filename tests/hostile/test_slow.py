@@ -10,7 +10,7 @@ from support.handlers import noted_when_cancelled
 
 from hostile.arena import Arena, Arenas
 from hostile.attacker import request
-from trio_ws import Timeouts, WebSocket
+from trio_ws import Timeouts
 
 OPEN_TIMEOUT = 0.2
 IMPATIENT = Timeouts(open_timeout=OPEN_TIMEOUT, close_timeout=0.5, cleanup_timeout=0.5)
@@ -117,10 +117,7 @@ async def test_client_without_handler_answer_is_refused_in_time(arenas: Arenas) 
     """The deadline counts up to our answer: a handler that does not decide is cancelled, and the client told 503."""
     cancelled: list[bool] = []
 
-    async def undecided(ws: WebSocket) -> None:
-        await noted_when_cancelled(cancelled)
-
-    async with arenas.open(undecided, timeouts=IMPATIENT, auto_accept=False) as arena:
+    async with arenas.open(lambda ws: noted_when_cancelled(cancelled), timeouts=IMPATIENT, auto_accept=False) as arena:
         async with arena.attack() as attacker:
             await attacker.send(request())
             answer = await attacker.answer()

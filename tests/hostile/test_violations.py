@@ -65,10 +65,7 @@ async def test_what_comes_behind_a_violation_is_dropped(arenas: Arenas) -> None:
     received: list[object] = []
     ends: list[int] = []
 
-    async def collect(ws: WebSocket) -> None:
-        await sees_end(ws, ends, received)
-
-    async with arenas.open(collect) as arena:
+    async with arenas.open(lambda ws: sees_end(ws, ends, received)) as arena:
         async with arena.attack() as attacker:
             await attacker.handshake()
             await attacker.send(frame(TEXT, b"before") + b"\xff\x00" + frame(TEXT, b"after") * 1000)

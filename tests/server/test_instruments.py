@@ -118,10 +118,7 @@ class TestWhatTheyAreTold:
     async def test_refusals_with_their_status_and_no_close(self):
         heard = Everything()
 
-        async def refuse(ws: WebSocket) -> None:
-            await ws.reject(418)
-
-        async with serving(refuse, heard, auto_accept=False) as client:
+        async with serving(lambda ws: ws.reject(418), heard, auto_accept=False) as client:
             await refusal_of(client, "/echo")
         assert heard.told == [OPENED, ("answered", 418), ("closed", None)]
 

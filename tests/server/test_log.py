@@ -200,10 +200,7 @@ class TestEveryRecord:
         assert record.getMessage().startswith("#1 from 127.0.0.1:")
 
     async def test_what_a_route_a_guard_or_a_handler_refuses_and_pages(self, nursery, records):
-        async def refuse(ws: WebSocket) -> None:
-            await ws.reject(418)
-
-        server = await serve(nursery, refuse, auto_accept=False)
+        server = await serve(nursery, lambda ws: ws.reject(418), auto_accept=False)
         with pytest.raises(ConnectionRejected):
             await visit(server)
         await until_gone(server)
@@ -271,20 +268,14 @@ class TestEveryRecord:
         await self.told(records, "WARNING", message, "status")
 
     async def test_a_farewell_that_takes_too_long(self, autojump_clock, records):
-        async def linger(ws: WebSocket, code: int) -> None:
-            await trio.sleep_forever()
-
-        async with TestClient(Routes({"/x": echo}, on_disconnect=linger), timeout=60) as client:
+        async with TestClient(Routes({"/x": echo}, on_disconnect=stall), timeout=60) as client:
             async with client.websocket_connect("/x?token=secret"):
                 pass
         message = "on_disconnect of %s took longer than cleanup_timeout, %g s: it was cancelled"
         await self.told(records, "WARNING", message)
 
     async def test_an_on_error_that_takes_too_long(self, autojump_clock, records):
-        async def linger(ws: WebSocket, error: BaseException) -> None:
-            await trio.sleep_forever()
-
-        routes = Routes({"/x": fail}, on_error=linger)
+        routes = Routes({"/x": fail}, on_error=stall)
         async with TestClient(routes, timeout=60, raise_server_errors=False) as client:
             async with client.websocket_connect("/x?token=secret", caught_close_codes=all) as ws:
                 assert [message async for message in ws] == []

@@ -61,10 +61,7 @@ async def test_http_page_is_another_origin_if_the_proxy_reports_tls(nursery):
 async def test_the_bound_for_one_address_counts_the_proxy(nursery):
     """It acts before there is a request: documented, and not to be mistaken for a bound of clients behind it."""
 
-    async def wait(ws: WebSocket) -> None:
-        await ws.receive()
-
     limits = Limits(max_connections_per_ip=1)
-    server = await serve(nursery, wait, trusted_proxies=["127.0.0.1"], limits=limits)
+    server = await serve(nursery, lambda ws: ws.receive(), trusted_proxies=["127.0.0.1"], limits=limits)
     async with open_websocket(server.urls[0], headers={"X-Forwarded-For": "192.0.2.1"}):
         assert await status_of(open_websocket, server.urls[0], headers={"X-Forwarded-For": "192.0.2.2"}) == 503

@@ -154,10 +154,7 @@ async def test_waiting_bytes_of_both_directions_are_summed_on_demand(nursery):
 async def test_statistics_are_immutable_and_serializable_as_json(nursery):
     """They are values that do not change and can be written as JSON."""
 
-    async def close(ws: WebSocket) -> None:
-        await ws.close(4000)
-
-    server = await serve(nursery, close)
+    server = await serve(nursery, lambda ws: ws.close(4000))
     before = server.statistics()
     with pytest.raises(WebSocketDisconnect):
         async with open_websocket(server.urls[0]) as ws:

@@ -20,8 +20,8 @@ async def echo(websocket: WebSocket) -> None:
         await websocket.send(message)
 
 
-async def stall(websocket: WebSocket) -> None:
-    """Neither read nor send, until it is cancelled."""
+async def stall(websocket: WebSocket, *further: Any) -> None:
+    """Be a handler or a callback that does nothing, until it is cancelled."""
     await trio.sleep_forever()
 
 
