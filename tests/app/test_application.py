@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
-from support.handlers import noted_when_cancelled
+from support.handlers import app_of, noted_when_cancelled
 
 from trio_ws import App, WebSocket, open_websocket
 from trio_ws.runtime.background import open_background
@@ -137,12 +137,10 @@ async def test_errors_of_a_block_and_of_its_background_come_together() -> None:
 
 
 async def test_an_application_serves_again_after_it_has_ended() -> None:
-    app = App()
-
-    @app.websocket("/a")
     async def view(ws: WebSocket) -> None:
         await ws.send("a")
 
+    app = app_of(view, "/a")
     for _ in range(2):
         async with trio.open_nursery() as nursery:
             server = await nursery.start(app.serve, "127.0.0.1", 0)
@@ -152,14 +150,12 @@ async def test_an_application_serves_again_after_it_has_ended() -> None:
 
 
 async def test_rooms_of_an_application_are_found_by_name() -> None:
-    app = App()
-
-    @app.websocket("/{name}")
     async def view(ws: WebSocket, name: str) -> None:
         async with app.room(name).join(ws) as room:
             async for message in ws:
                 await room.publish(message)
 
+    app = app_of(view, "/{name}")
     async with (
         app.test_client() as client,
         client.websocket_connect("/a") as one,
@@ -173,12 +169,10 @@ async def test_rooms_of_an_application_are_found_by_name() -> None:
 
 
 async def test_the_server_is_known_under_the_test_client_too() -> None:
-    app = App()
-
-    @app.websocket("/a")
     async def view(ws: WebSocket) -> None:
         await ws.send_json(app.server.statistics().websockets)
 
+    app = app_of(view, "/a")
     async with app.test_client() as client, client.websocket_connect("/a") as ws:
         assert await ws.receive_json() == 1
 

@@ -23,6 +23,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 from referencing import Registry
 from referencing.jsonschema import DRAFT7
+from support.handlers import app_of
 from typing_extensions import TypeAliasType, TypedDict
 
 from trio_ws import (
@@ -379,15 +380,12 @@ def both_ways(kind: Any) -> App:
 
 
 def test_path_parameter_may_be_one_of_several_texts() -> None:
-    app = App()
-
-    @app.websocket("/{side}/{unused}")
     async def view(
         ws: WebSocket, side: Literal["left", "right"], since: datetime.date = datetime.date(2026, 1, 1)
     ) -> None:
         """See."""
 
-    channel = described(app)["channels"]["view"]
+    channel = described(app_of(view, "/{side}/{unused}"))["channels"]["view"]
     assert channel["parameters"] == {"side": {"enum": ["left", "right"]}, "unused": {}}
     assert channel["bindings"]["ws"]["query"]["properties"]["since"] == {"type": "string", "format": "date"}
 
@@ -439,12 +437,9 @@ def test_channels_with_one_name_have_keys_of_their_own() -> None:
 
 
 def test_path_may_hold_a_name_outside_of_ascii() -> None:
-    app = App()
-
-    @app.websocket("/x/{größe:int}/{rest:path}")
     async def view(ws: WebSocket, größe: int) -> None: ...  # noqa: PLC2401 - of users
 
-    channel = described(app)["channels"]["view"]
+    channel = described(app_of(view, "/x/{größe:int}/{rest:path}"))["channels"]["view"]
     assert channel["address"] == "/x/{größe}/{rest}"
     assert list(channel["parameters"]) == ["rest"]
 

@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 import trio
+from support.handlers import app_of
 
 from trio_ws import App, BlockingWebSocket, WebSocket, WebSocketDisconnect, WebSocketException
 from trio_ws.app import BlockingRoom
@@ -38,9 +39,7 @@ def chat(seen: list[object]) -> App:
 
 async def test_connection_attributes_are_available_in_plain_function() -> None:
     """What is known of the connection is known in a plain function too."""
-    app = App()
 
-    @app.websocket("/a", subprotocols=["chat"], auto_accept=False)
     def view(ws: BlockingWebSocket) -> None:
         assert (ws.accepted, ws.subprotocol, ws.close_reason) == (False, None, None)
         with ws as same:
@@ -48,7 +47,7 @@ async def test_connection_attributes_are_available_in_plain_function() -> None:
             ws.send_json([ws.cookies, ws.client, ws.accepted, ws.subprotocol])
         assert (ws.close_code, ws.close_reason) == (1000, "")
 
-    async with app.test_client() as client:
+    async with app_of(view, "/a", subprotocols=["chat"], auto_accept=False).test_client() as client:
         async with client.websocket_connect("/a", subprotocols=["chat"], cookies={"c": "1"}) as ws:
             assert await ws.receive_json() == [{"c": "1"}, None, True, "chat"]
             assert [message async for message in ws] == []
@@ -205,12 +204,10 @@ async def test_a_thread_of_another_event_loop_uses_the_connections() -> None:
 
 
 async def test_a_thread_that_outlives_its_handler_sees_the_end() -> None:
-    app = App()
     kept: list[BlockingWebSocket] = []
     ended: list[object] = []
     threads: list[threading.Thread] = []
 
-    @app.websocket("/")
     def view(ws: BlockingWebSocket) -> None:
         def work() -> None:
             try:
@@ -222,7 +219,7 @@ async def test_a_thread_that_outlives_its_handler_sees_the_end() -> None:
         threads.append(in_plain_thread(work))
         ws.send("hello")
 
-    async with app.test_client() as client, client.websocket_connect("/") as ws:
+    async with app_of(view).test_client() as client, client.websocket_connect("/") as ws:
         assert await ws.receive() == "hello"
         with pytest.raises(WebSocketDisconnect, match="1000"):
             await ws.receive()
@@ -233,14 +230,12 @@ async def test_a_thread_that_outlives_its_handler_sees_the_end() -> None:
 
 
 def test_after_the_event_loop_a_plain_thread_has_a_clear_error() -> None:
-    app = App()
     kept: list[BlockingWebSocket] = []
 
-    @app.websocket("/")
     def view(ws: BlockingWebSocket) -> None:
         kept.append(ws)
 
-    with app.test_client() as client, client.websocket_connect("/") as ws:
+    with app_of(view).test_client() as client, client.websocket_connect("/") as ws:
         assert list(ws) == []
     with pytest.raises(trio.RunFinishedError):
         kept[0].send("too late")

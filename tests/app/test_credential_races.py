@@ -9,6 +9,7 @@ import pytest
 import trio
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.handlers import app_of
 
 from trio_ws import App, Credentials, Timeouts, WebSocket, WebSocketDisconnect
 from trio_ws.app import GuardContext
@@ -145,12 +146,11 @@ async def test_cancelled_renewal_renews_or_does_not() -> None:
 
 
 async def test_cancelled_revocation_revokes_all_or_none() -> None:
-    app = App()
-
-    @app.websocket("/a")
     async def view(ws: WebSocket) -> None:
         await ws.renew(Credentials("ada"))
         await ws.send(await ws.receive())
+
+    app = app_of(view, "/a")
 
     async def scenario(point: CancellationPoint) -> None:
         async with app.test_client() as client:

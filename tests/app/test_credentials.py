@@ -12,7 +12,7 @@ import attrs
 import pytest
 import trio
 from support.endings import code_of, refusal_of
-from support.handlers import echo, until_cancelled
+from support.handlers import app_of, echo, until_cancelled
 from support.internals import internal
 from trio.testing import memory_stream_pair
 
@@ -230,21 +230,16 @@ async def test_past_time_in_a_guard_refuses_with_401() -> None:
 
 
 async def test_past_time_of_a_dependency_refuses_with_401() -> None:
-    app = App()
-
     async def user(ws: WebSocket) -> str:
         ws.expires_at(in_seconds(-1))
         pytest.fail("raised nothing")
 
-    @app.websocket("/a")
     async def view(ws: WebSocket, who: Annotated[str, Depends(user)]) -> None: ...
 
-    assert (await refused_by(app)).status == 401
+    assert (await refused_by(app_of(view, "/a"))).status == 401
 
 
 async def test_expiry_during_the_handshake_refuses_with_401(autojump_clock: Any) -> None:
-    app = App()
-
     async def slow() -> str:
         await trio.sleep(5)
         return "slow"
@@ -252,10 +247,9 @@ async def test_expiry_during_the_handshake_refuses_with_401(autojump_clock: Any)
     async def guard(context: GuardContext) -> Credentials:
         return Credentials(expires_at=in_seconds(3))
 
-    @app.websocket("/a", guards=[guard])
     async def view(ws: WebSocket, it: Annotated[str, Depends(slow)]) -> None: ...
 
-    assert (await refused_by(app)).status == 401
+    assert (await refused_by(app_of(view, "/a", guards=[guard]))).status == 401
 
 
 async def test_server_without_an_app_has_expiry(autojump_clock: Any) -> None:
@@ -315,8 +309,6 @@ async def test_handler_has_the_guards_credentials() -> None:
 
 @pytest.mark.parametrize("kind", ["thread", "class"])
 async def test_guards_of_each_kind_return_credentials(kind: str) -> None:
-    app = App()
-
     def in_thread(context: GuardContext) -> Credentials:
         return Credentials(7)
 
@@ -324,11 +316,11 @@ async def test_guards_of_each_kind_return_credentials(kind: str) -> None:
         async def can_activate(self, context: GuardContext) -> Credentials:
             return Credentials(7)
 
-    @app.websocket("/a", guards=[in_thread if kind == "thread" else Guard])
     async def view(ws: WebSocket) -> None:
         assert ws.credentials is not None
         await ws.send_json(ws.credentials.user)
 
+    app = app_of(view, "/a", guards=[in_thread if kind == "thread" else Guard])
     async with app.test_client(timeout=LONG) as client, client.websocket_connect("/a") as ws:
         assert await ws.receive_json() == 7
 
@@ -443,19 +435,17 @@ async def test_guards_agree_on_the_user() -> None:
 
 @pytest.mark.parametrize("substitute", ["value", "guard"])
 async def test_overrides_stand_for_guards_with_credentials(substitute: str) -> None:
-    app = App()
-
     async def signed_in() -> Credentials:
         raise LookupError("no database in tests")
 
     async def as_ada() -> Credentials:
         return Credentials("ada")
 
-    @app.websocket("/a", guards=[Depends(signed_in) if substitute == "value" else signed_in])
     async def view(ws: WebSocket) -> None:
         assert ws.credentials is not None
         await ws.send(str(ws.credentials.user))
 
+    app = app_of(view, "/a", guards=[Depends(signed_in) if substitute == "value" else signed_in])
     overrides = {signed_in: Credentials("ada") if substitute == "value" else as_ada}
     async with app.test_client(overrides=overrides) as client, client.websocket_connect("/a") as ws:
         assert await ws.receive() == "ada"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 from support.endings import end_of, status_of
+from support.handlers import app_of
 
 from trio_ws import App, Depends, WebSocket, WebSocketDisconnect
 
@@ -114,12 +115,12 @@ async def test_callbacks_at_once_survive_the_end_in_a_group_of_one(caplog) -> No
 def test_a_plain_function_sees_a_good_end_without_a_code() -> None:
     """Its iteration ends as that of an asynchronous one does."""
     seen: list[Any] = []
-    app = App()
 
-    @app.websocket("/")
     def view(ws: WebSocket) -> None:
         seen.extend(ws)
         seen.append(ws.close_code)
+
+    app = app_of(view)
 
     async def main() -> None:
         async with app.test_client() as client, client.websocket_connect("/") as ws:

@@ -21,6 +21,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from support.endings import code_of, refusal_of
+from support.handlers import app_of
 
 from trio_ws import (
     App,
@@ -295,13 +296,12 @@ async def test_error_of_the_function_ends_its_own_caller_only() -> None:
     def refuse(value: Any) -> str:
         raise ValueError("not today")
 
-    app = App(json=refuse)
-
-    @app.websocket("/caught")
     async def caught(ws: WebSocket) -> None:
         with pytest.raises(ValueError, match="not today"):
             await ws.send_json(1)
         await ws.send("goes on")
+
+    app = app_of(caught, "/caught", App(json=refuse))
 
     @app.listener("/reply")
     async def reply(data: Any) -> Any:
@@ -345,14 +345,12 @@ async def test_session_with_a_model_is_plain_next_time() -> None:
 
 
 async def test_model_of_a_session_changed_after_the_answer_is_an_error() -> None:
-    app = App(sessions=Sessions(secret_key="s" * 32))
-
-    @app.websocket("/write", auto_accept=False)
     async def write(ws: WebSocket) -> None:
         ws.session["user"] = Data(1)
         await ws.accept()
         ws.session["user"].held = 2
 
+    app = app_of(write, "/write", App(sessions=Sessions(secret_key="s" * 32)), auto_accept=False)
     async with app.test_client(raise_server_errors=False) as client, client.websocket_connect("/write") as ws:
         assert await code_of(ws) == 1011
 
@@ -383,15 +381,12 @@ async def test_reference_is_beside_the_fields_of_a_model(option: Any) -> None:
 
 
 async def test_refusal_is_encoded_by_the_option() -> None:
-    app = App(json=lambda _: '{"encoded":"here"}')
-
     def refuse() -> None:
         raise NotFound({"id": ID})
 
-    @app.websocket("/", guards=[refuse])
     async def view(ws: WebSocket) -> None: ...
 
-    refused = await refusal_of(app, "/")
+    refused = await refusal_of(app_of(view, "/", App(json=lambda _: '{"encoded":"here"}'), guards=[refuse]), "/")
     assert (refused.status, refused.body) == (404, b'{"encoded":"here"}')
 
 

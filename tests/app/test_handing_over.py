@@ -10,6 +10,7 @@ import attrs
 import pytest
 import trio
 from support.endings import refusal_of, status_of
+from support.handlers import app_of
 
 from trio_ws import (
     App,
@@ -99,12 +100,10 @@ async def test_a_plain_guards_answer_is_shared_with_what_depends_on_it() -> None
         calls.append(authorization)
         return True
 
-    app = App(guards=[is_admin])
-
-    @app.websocket("/a", guards=[is_admin])
     async def view(ws: WebSocket, admin: Annotated[bool, Depends(is_admin)]) -> None:
         await ws.send_json(admin)
 
+    app = app_of(view, "/a", App(guards=[is_admin]), guards=[is_admin])
     async with app.test_client() as client, client.websocket_connect("/a", headers=ADA) as ws:
         assert await ws.receive_json() is True
     assert calls == ["Ada"]
@@ -120,12 +119,9 @@ async def test_a_guard_after_its_own_dependency_is_not_asked_again() -> None:
     async def may_see(admin: Annotated[bool, Depends(is_admin)]) -> bool:
         return not admin
 
-    app = App()
-
-    @app.websocket("/a", guards=[may_see, is_admin])
     async def view(ws: WebSocket) -> None: ...
 
-    assert (await status_of(app, "/a"), calls) == (403, [1])
+    assert (await status_of(app_of(view, "/a", guards=[may_see, is_admin]), "/a"), calls) == (403, [1])
 
 
 async def test_a_class_of_guards_hands_over_its_instance() -> None:
@@ -140,12 +136,10 @@ async def test_a_class_of_guards_hands_over_its_instance() -> None:
             self.route = context.route.name
             return bool(self.name)
 
-    app = App()
-
-    @app.websocket("/a", guards=[Member])
     async def view(ws: WebSocket, member: Annotated[Member, Depends()]) -> None:
         await ws.send(f"{member.name} on {member.route}")
 
+    app = app_of(view, "/a", guards=[Member])
     async with app.test_client() as client, client.websocket_connect("/a", headers=ADA) as ws:
         assert await ws.receive() == "Ada on view"
     assert Member.made == 1
@@ -154,13 +148,11 @@ async def test_a_class_of_guards_hands_over_its_instance() -> None:
 async def test_a_context_among_the_guards_lasts_as_the_connection() -> None:
     notes = Notes()
     database = notes.database()
-    app = App()
 
-    @app.websocket("/a", guards=[Depends(database)])
     async def view(ws: WebSocket, db: Annotated[str, Depends(database)]) -> None:
         notes.append(db)
 
-    async with app.test_client() as client, client.websocket_connect("/a"):
+    async with app_of(view, "/a", guards=[Depends(database)]).test_client() as client, client.websocket_connect("/a"):
         pass
     assert notes == ["open 1", "db 1", "left 1"]
 
@@ -168,15 +160,13 @@ async def test_a_context_among_the_guards_lasts_as_the_connection() -> None:
 @pytest.mark.parametrize(("value", "status"), [(False, 403), (None, 500), (0, 101), ("", 101), (True, 101)])
 async def test_a_guards_value_refuses_only_if_it_is_false(value: Any, status: int) -> None:
     """None is no answer: who forgets a return shall not let everybody in."""
-    app = App()
 
     async def given() -> Any:
         return value
 
-    @app.websocket("/a", guards=[Depends(given)])
     async def view(ws: WebSocket) -> None: ...
 
-    async with app.test_client(raise_server_errors=False) as client:
+    async with app_of(view, "/a", guards=[Depends(given)]).test_client(raise_server_errors=False) as client:
         if status == 101:
             async with client.websocket_connect("/a"):
                 return
@@ -186,12 +176,11 @@ async def test_a_guards_value_refuses_only_if_it_is_false(value: Any, status: in
 async def test_overrides_replace_a_guard_that_is_a_dependency() -> None:
     notes = Notes()
     current_user = notes.user()
-    app = App()
 
-    @app.websocket("/a", guards=[Depends(current_user)])
     async def view(ws: WebSocket, user: Annotated[User, Depends(current_user)]) -> None:
         await ws.send(user.name)
 
+    app = app_of(view, "/a", guards=[Depends(current_user)])
     async with app.test_client(overrides={current_user: User("Eve")}) as client:
         async with client.websocket_connect("/a") as ws:
             assert await ws.receive() == "Eve"

@@ -14,7 +14,7 @@ import attrs
 import pytest
 from pydantic import BaseModel, Field, Json, SecretStr, field_serializer
 from support.endings import code_of, refusal_of, status_of
-from support.handlers import echo
+from support.handlers import app_of, echo
 
 from trio_ws import App, BlockingWebSocket, Ok, Sessions, WebSocket
 from trio_ws.app.replies import NotAReply, encode_reply
@@ -172,22 +172,18 @@ async def test_a_float_that_json_lacks_is_a_400(text: str) -> None:
 
 
 async def test_a_float_may_be_infinite_if_its_type_says_so() -> None:
-    app = App()
-
-    @app.websocket("/query")
     async def query(ws: WebSocket, x: Annotated[float, Field(allow_inf_nan=True)]) -> None:
         await ws.send_text(str(x))
 
-    async with app.test_client() as client, client.websocket_connect("/query?x=inf") as ws:
+    async with app_of(query, "/query").test_client() as client, client.websocket_connect("/query?x=inf") as ws:
         assert await ws.receive_text() == "inf"
 
 
 @refused
 async def test_json_in_a_text_is_bounded_as_messages_are(text: str) -> None:
-    app = App()
-
-    @app.websocket("/query")
     async def query(ws: WebSocket, x: Json[Any]) -> None: ...
+
+    app = app_of(query, "/query")
 
     @app.listener("/body")
     async def body(data: Json[Any]) -> Any:
@@ -229,13 +225,11 @@ async def test_a_session_holds_what_was_taken_in(text: str) -> None:
 
 
 async def test_a_session_refuses_what_json_does_not_have() -> None:
-    app = App(sessions=Sessions(secret_key="s" * 32))
-
-    @app.websocket("/write", auto_accept=False)
     async def write(ws: WebSocket) -> None:
         ws.session["said"] = float("nan")
         await ws.accept()
 
+    app = app_of(write, "/write", App(sessions=Sessions(secret_key="s" * 32)), auto_accept=False)
     async with app.test_client(raise_server_errors=False) as client:
         assert await status_of(client, "/write") == 500
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+from support.handlers import app_of
 from support.internals import internal
 from support.networks import Witness, serving
 
@@ -88,14 +89,13 @@ async def test_a_callback_that_is_cut_off_is_one_record(concurrency, cut_off, au
 async def test_a_view_that_is_cut_off_is_one_record(policy, seconds, cut_off, autojump_clock) -> None:
     """It works on the message that came before the close frame, and was not told of the end."""
     fate = Witness()
-    app = App(timeouts=TIMES)
 
-    @app.websocket("/", when_peer_leaves=policy)
     async def view(ws: WebSocket) -> None:
         await ws.receive()
         fate.began.set()
         await fate.stay()
 
+    app = app_of(view, "/", App(timeouts=TIMES), when_peer_leaves=policy)
     async with app.test_client() as client, client.websocket_connect("/") as ws:
         await ws.send("a")
         await fate.began.wait()

@@ -10,6 +10,7 @@ import attrs
 import pytest
 import trio
 from pydantic import BaseModel, Field
+from support.handlers import app_of
 from typing_extensions import TypedDict
 
 import trio_ws.app
@@ -541,9 +542,7 @@ async def test_running_callback_has_cleanup_timeout_after_disconnect(
 
 async def test_accept_callback_shares_the_implementation() -> None:
     heard: list[Any] = []
-    app = App()
 
-    @app.websocket("/a", auto_accept=False)
     async def view(ws: WebSocket) -> None:
         async def on_connect() -> None:
             heard.append("come")
@@ -557,6 +556,7 @@ async def test_accept_callback_shares_the_implementation() -> None:
         await ws.accept_callback(on_receive=on_receive, on_connect=on_connect, on_disconnect=on_disconnect)
         heard.append("after")
 
+    app = app_of(view, "/a", auto_accept=False)
     assert await answers(app, "/a", {"text": "x"}) == [{"statusCode": 200, "body": "x"}]
     assert heard == ["come", "after", 1000]
 
@@ -744,10 +744,7 @@ async def test_listeners_of_a_class_call_one_another() -> None:
 
 
 async def test_a_bound_listener_is_a_callback() -> None:
-    app = App()
-
-    @app.websocket("/a")
     async def view(ws: WebSocket) -> None:
         await ws.accept_callback(on_receive=Chat().chat)
 
-    assert await answers(app, "/a", '"x"') == ["chat: x"]
+    assert await answers(app_of(view, "/a"), "/a", '"x"') == ["chat: x"]

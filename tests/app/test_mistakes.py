@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import pytest
+from support.handlers import app_of
 
 from trio_ws import (
     App,
@@ -357,13 +358,10 @@ async def test_guard_without_await_or_return_is_explained(guard: Any, message: s
 
 
 async def test_result_of_a_view_is_a_warning(caplog) -> None:
-    app = App()
-
-    @app.websocket("/")
     async def view(ws: WebSocket) -> dict[str, int]:
         return {"a": 1}
 
-    async with app.test_client() as client, client.websocket_connect("/", caught_close_codes=all) as ws:
+    async with app_of(view).test_client() as client, client.websocket_connect("/", caught_close_codes=all) as ws:
         async for _ in ws:
             pass
     (record,) = [each for each in caplog.records if each.levelno == logging.WARNING]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from support.handlers import app_of
 
 from trio_ws import App, Response
 from trio_ws.app.pages import Pages, StaticFolder
@@ -125,11 +126,9 @@ def test_pages_that_cannot_work_are_refused(folder: Path) -> None:
 
 
 async def test_health_is_ok_then_503_while_draining() -> None:
-    app = App()
-
-    @app.websocket("/slow", when_peer_leaves="finish")
     async def slow(ws) -> None: ...
 
+    app = app_of(slow, "/slow", when_peer_leaves="finish")
     async with trio.open_nursery() as nursery:
         server = await nursery.start(app.serve, "127.0.0.1", 0)
         assert app.server is server
@@ -180,11 +179,8 @@ async def test_a_page_of_ones_own_takes_the_place_of_health() -> None:
 
 
 async def test_a_plain_get_for_a_websocket_says_what_it_is() -> None:
-    app = App()
-
-    @app.websocket("/ws")
     async def view(ws) -> None: ...
 
-    async with app.test_client() as client:
+    async with app_of(view, "/ws").test_client() as client:
         answer = await client.get("/ws")
     assert (answer.status, answer.headers["upgrade"]) == (426, "websocket")

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
+from support.handlers import app_of
 from typing_extensions import TypedDict
 
 from trio_ws import App, Compression, Controller, Depends, Limits, Router, Timeouts, WebSocket
@@ -172,12 +173,10 @@ HEX = Converter(regex="[0-9a-f]+", convert=lambda text: int(text, 16), format=la
 
 
 async def test_an_application_may_have_converters_of_its_own() -> None:
-    app = App(converters={"hex": HEX})
-
-    @app.websocket("/{number:hex}")
     async def view(ws: WebSocket, number: int) -> None:
         await ws.send(str(number))
 
+    app = app_of(view, "/{number:hex}", App(converters={"hex": HEX}))
     assert await said(app, "/ff") == "255"
     assert app.url_for("view", number=255) == "/ff"
 
@@ -329,13 +328,11 @@ async def test_a_route_may_have_compression_of_its_own(ours: bool) -> None:
 
 async def test_route_selects_its_first_subprotocol_that_is_offered() -> None:
     """A route speaks the first of its subprotocols that is offered."""
-    app = App()
 
-    @app.websocket("/a", subprotocols=["one", "two", "three"])
     async def view(ws: WebSocket) -> None:
         await ws.send(str(ws.subprotocol))
 
-    async with app.test_client() as client:
+    async with app_of(view, "/a", subprotocols=["one", "two", "three"]).test_client() as client:
         async with client.websocket_connect("/a", subprotocols=["three", "two"]) as ws:
             assert (await ws.receive(), ws.subprotocol) == ("two", "two")
         async with client.websocket_connect("/a", subprotocols=["four"]) as ws:
@@ -343,11 +340,9 @@ async def test_route_selects_its_first_subprotocol_that_is_offered() -> None:
 
 
 async def test_a_name_of_its_own_is_what_url_for_knows_a_route_by() -> None:
-    app = App()
-
-    @app.websocket("/a/{b}", name="other")
     async def view(ws: WebSocket, b: str) -> None: ...
 
+    app = app_of(view, "/a/{b}", name="other")
     assert app.url_for("other", b="c") == "/a/c"
     with pytest.raises(LookupError):
         app.url_for("view", b="c")

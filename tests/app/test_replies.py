@@ -14,6 +14,7 @@ import pytest
 import trio
 from pydantic import BaseModel
 from support.endings import refusal_of, status_of
+from support.handlers import app_of
 
 from trio_ws import (
     App,
@@ -162,12 +163,10 @@ async def test_a_controllers_method_raises_a_reply() -> None:
 
 
 async def test_accept_callback_sends_raised_replies() -> None:
-    app = App()
-
-    @app.websocket("/a", auto_accept=False)
     async def view(ws: WebSocket) -> None:
         await ws.accept_callback(on_receive=raised, reference="ref")
 
+    app = app_of(view, "/a", auto_accept=False)
     assert await replies(app, {"ref": 1}) == [{"statusCode": 404, "body": {"id": {"ref": 1}}, "ref": 1}]
 
 
@@ -414,15 +413,12 @@ async def test_an_error_before_the_answer_refuses_with_its_status(options: Any, 
 
 
 async def test_a_reply_that_cannot_refuse_is_an_error_500() -> None:
-    app = App()
-
     async def greets() -> bool:
         raise Ok("welcome")
 
-    @app.websocket("/a", guards=[greets])
     async def view(ws: WebSocket) -> None: ...
 
-    async with app.test_client(raise_server_errors=False) as client:
+    async with app_of(view, "/a", guards=[greets]).test_client(raise_server_errors=False) as client:
         assert await status_of(client, "/a") == 500
 
 
@@ -481,13 +477,10 @@ async def test_a_page_answers_with_a_raised_reply(reply: Reply, body: bytes) -> 
 
 @pytest.mark.parametrize(("reply", "code"), [(Forbidden(), 1008), (InternalServerError(), 1011), (Ok(), 1011)])
 async def test_a_reply_of_a_view_closes_by_its_status(reply: Reply, code: int) -> None:
-    app = App()
-
-    @app.websocket("/a")
     async def view(ws: WebSocket) -> None:
         raise reply
 
-    assert await end_of(app) == ([], code)
+    assert await end_of(app_of(view, "/a")) == ([], code)
 
 
 # --- references --------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 import trio
 from support.endings import code_of, status_of
-from support.handlers import echo
+from support.handlers import app_of, echo
 from support.internals import internal
 
 from tests.documented.ways import Way
@@ -203,14 +203,12 @@ async def test_revocation_of_another_user_refuses_nothing() -> None:
 
 @pytest.mark.parametrize(("age", "code"), [(0, 4401), (59, 4401), (61, 1000)])
 async def test_check_in_the_handler_is_overtaken_by_a_revocation(autojump_clock: Any, age: float, code: int) -> None:
-    app = App()
-
-    @app.websocket("/a")
     async def view(ws: WebSocket) -> None:
         await app.revoke("ada")
         await trio.sleep(age)  # a check with a database that is slow
         await ws.renew(Credentials("ada"))
 
+    app = app_of(view, "/a")
     async with app.test_client(timeout=100) as client, client.websocket_connect("/a") as ws:
         assert await code_of(ws) == code
 

@@ -13,6 +13,7 @@ import attrs
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, Json, Strict, StrictInt, field_validator, model_validator
 from support.endings import status_of
+from support.handlers import app_of
 
 from trio_ws import App, ConnectionRejected, Cookie, Depends, Header, InvalidMessage, Path, Query, WebSocket
 from trio_ws.app import RegistrationError
@@ -144,9 +145,6 @@ class Levels(BaseModel):
 
 
 async def test_strict_parameters_take_text() -> None:
-    app = App()
-
-    @app.websocket("/{number}")
     async def view(  # noqa: PLR0917 - one of each kind
         ws: WebSocket,
         number: StrictInt,
@@ -158,6 +156,7 @@ async def test_strict_parameters_take_text() -> None:
     ) -> None:
         await ws.send_json([number, f"{day}", [f"{each}" for each in ids], ratio, flag, levels.level])
 
+    app = app_of(view, "/{number}")
     target = f"/7?day=2024-02-03&ids={EXACT['id']}&ratio=0.5&flag=true&levels=%7B%22level%22:3%7D"
     assert await answer_of(app, target) == [7, "2024-02-03", [EXACT["id"]], 0.5, True, 3]
     status, errors = await answer_of(app, target.replace(":3", ":%223%22").replace("/7", "/x"))
@@ -170,9 +169,6 @@ async def test_strict_parameters_take_text() -> None:
 
 
 async def test_fields_and_constraints_of_markers_are_understood() -> None:
-    app = App()
-
-    @app.websocket("/{item}")
     async def view(  # noqa: PLR0917 - one of each kind
         ws: WebSocket,
         a: int = Field(1, ge=1),
@@ -187,6 +183,7 @@ async def test_fields_and_constraints_of_markers_are_understood() -> None:
     ) -> None:
         await ws.send_json([a, b, c, d, e, f, g, h, item])
 
+    app = app_of(view, "/{item}")
     assert await answer_of(app, "/1") == [1, 2, 4, 5, "x", "h", "g", 6, 1]
     assert await answer_of(app, "/1?see=7&aitch=8&d=9") == [1, 2, 7, 9, "x", "h", "g", 8, 1]
     status, errors = await answer_of(app, "/0?a=0&b=1&d=10&e=xxx")

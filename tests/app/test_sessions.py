@@ -12,6 +12,7 @@ from http.cookies import SimpleCookie
 from typing import Any
 
 import pytest
+from support.handlers import app_of
 
 from trio_ws import App, ConnectionRejected, Headers, LocalProtocolError, Request, Sessions, WebSocket
 from trio_ws.app import Session
@@ -60,9 +61,7 @@ async def test_a_session_comes_back_with_the_cookie() -> None:
 
 async def test_cookie_is_set_only_after_a_nested_session_change() -> None:
     """A change deep inside a session is kept and without one no cookie is set."""
-    app = App(sessions=Sessions(secret_key="secret"))
 
-    @app.websocket("/add", auto_accept=False)
     async def add(ws: WebSocket, item: str | None = None) -> None:
         items = ws.session.setdefault("cart", [])
         if item is not None:
@@ -70,6 +69,7 @@ async def test_cookie_is_set_only_after_a_nested_session_change() -> None:
         await ws.accept()
         await ws.send_json(items)
 
+    app = app_of(add, "/add", App(sessions=Sessions(secret_key="secret")), auto_accept=False)
     cookies: dict[str, str] = {}
     async with app.test_client() as client:
         for item, cart in (("a", ["a"]), ("b", ["a", "b"]), (None, ["a", "b"])):
@@ -159,15 +159,12 @@ def test_a_secret_is_needed() -> None:
 
 
 async def test_without_sessions_to_ask_for_one_says_what_to_do() -> None:
-    app = App()
-
-    @app.websocket("/a")
     async def view(ws: WebSocket) -> None:
         with pytest.raises(LocalProtocolError, match=r"Sessions\(secret_key\)"):
             _ = ws.session
         await ws.send("ok")
 
-    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+    async with app_of(view, "/a").test_client() as client, client.websocket_connect("/a") as ws:
         assert await ws.receive() == "ok"
 
 
@@ -221,29 +218,26 @@ def test_what_is_copied_from_a_session_can_be_changed_and_sent() -> None:
 
 async def test_late_change_of_value_taken_before_answer_is_an_error() -> None:
     """A change of what was taken out before the answer is an error."""
-    app = App(sessions=SESSIONS)
 
-    @app.websocket("/a", auto_accept=False)
     async def view(ws: WebSocket) -> None:
         cart = ws.session.setdefault("cart", [])
         await ws.accept()
         cart.append("lost")
 
+    app = app_of(view, "/a", App(sessions=SESSIONS), auto_accept=False)
     with pytest.raises(LocalProtocolError, match="a change at 'cart' is lost"):
         async with app.test_client() as client, client.websocket_connect("/a") as ws:
             assert (await ws.recv()).code == 1011  # type: ignore[union-attr]
 
 
 async def test_a_lost_change_beside_an_error_of_the_handler_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    app = App(sessions=SESSIONS)
-
-    @app.websocket("/a", auto_accept=False)
     async def view(ws: WebSocket) -> None:
         cart = ws.session.setdefault("cart", [])
         await ws.accept()
         cart.append("lost")
         raise ZeroDivisionError
 
+    app = app_of(view, "/a", App(sessions=SESSIONS), auto_accept=False)
     async with app.test_client(raise_server_errors=False) as client, client.websocket_connect("/a") as ws:
         assert await ws.recv()
     assert "session changed after the answer" in caplog.text

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 from support.endings import code_of, status_of
+from support.handlers import app_of
 
 from trio_ws import (
     App,
@@ -455,17 +456,15 @@ async def test_async_handler_that_never_reads_is_cancelled_at_once(
 
 
 async def test_a_blocking_handler_that_waits_for_its_peer_is_told() -> None:
-    app = App()
     told: list[Any] = []
 
-    @app.websocket("/x")
     def handler(ws: BlockingWebSocket) -> None:
         told.append(ws.recv())
         told.append(ws.recv())
         with pytest.raises(WebSocketDisconnect):
             ws.send("late")
 
-    async with app.test_client() as client:
+    async with app_of(handler, "/x").test_client() as client:
         async with client.websocket_connect("/x"):
             pass
     assert told[0].is_close()

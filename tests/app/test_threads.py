@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from support.handlers import app_of
 
 from trio_ws import (
     App,
@@ -234,9 +235,6 @@ async def test_async_and_in_loop_functions_stay_in_the_event_loop() -> None:
     async def asynchronous() -> bool:
         return note()
 
-    app = App(guards=[Guard, Guard(), asynchronous, in_loop(lambda context: note())])
-
-    @app.websocket("/a")
     async def view(
         ws: WebSocket,
         paging: Paging = Depends(),
@@ -245,6 +243,7 @@ async def test_async_and_in_loop_functions_stay_in_the_event_loop() -> None:
     ) -> None:
         await ws.send("hello")
 
+    app = app_of(view, "/a", App(guards=[Guard, Guard(), asynchronous, in_loop(lambda context: note())]))
     app.page("/", in_loop(lambda request: f"{note()}"))
     async with app.test_client() as client:
         async with client.websocket_connect("/a") as ws:
@@ -255,13 +254,11 @@ async def test_async_and_in_loop_functions_stay_in_the_event_loop() -> None:
 
 
 async def test_guards_do_not_wait_for_the_threads_of_views() -> None:
-    app = App(max_threads=1)
-
-    @app.websocket("/plain")
     def plain(ws: BlockingWebSocket) -> None:
         ws.send("here")
         ws.receive()
 
+    app = app_of(plain, "/plain", App(max_threads=1))
     app.websocket("/a", guards=[lambda: True])(hello)
     async with app.test_client() as client, client.websocket_connect("/plain") as busy:
         assert await busy.receive() == "here"
@@ -281,14 +278,11 @@ async def test_dependency_of_cancelled_handler_exits_in_a_thread() -> None:
         finally:
             left.append(threading.current_thread() is threading.main_thread())
 
-    app = App()
-
-    @app.websocket("/a")
     async def push(ws: WebSocket, db: None = Depends(database)) -> None:
         await ws.send("hello")
         await trio.sleep_forever()
 
-    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+    async with app_of(push, "/a").test_client() as client, client.websocket_connect("/a") as ws:
         assert await ws.receive() == "hello"
     assert left == [False]
 
@@ -328,13 +322,10 @@ async def test_a_plain_function_may_return_what_is_to_be_awaited() -> None:
     def plain() -> Any:
         return allowed()
 
-    app = App(guards=[plain])
-
-    @app.websocket("/a")
     async def view(ws: WebSocket, x: bool = Depends(plain)) -> None:
         await ws.send(f"{x}")
 
-    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+    async with app_of(view, "/a", App(guards=[plain])).test_client() as client, client.websocket_connect("/a") as ws:
         assert await ws.receive() == "True"
 
 
@@ -378,13 +369,11 @@ async def test_context_variable_set_by_threaded_guard_is_in_handler() -> None:
 
 async def test_a_dependency_resets_the_variable_that_it_has_set() -> None:
     log: list[str] = []
-    app = App()
 
-    @app.websocket("/a")
     async def view(ws: WebSocket, _: Any = Depends(language_for_a_while(log))) -> None:
         await tell_language(ws)
 
-    assert await language_of(app) == "Basque"
+    assert await language_of(app_of(view, "/a")) == "Basque"
     assert log == ["none"]
 
 
@@ -405,7 +394,6 @@ async def test_a_plain_generator_of_replies_keeps_its_variables() -> None:
 
 async def test_dependencies_waiting_for_exit_of_others_do_not_deadlock() -> None:
     """All threads for calls wait for the one item of a pool; the thread that gives it back is not one of them."""
-    app = App(max_threads=1)
     pool = threading.Semaphore(1)
 
     def pooled() -> Iterator[None]:
@@ -413,7 +401,6 @@ async def test_dependencies_waiting_for_exit_of_others_do_not_deadlock() -> None
         yield
         pool.release()
 
-    @app.websocket("/a")
     async def view(ws: WebSocket, _: Any = Depends(pooled)) -> None:
         await ws.send("mine")
         await ws.receive()
@@ -423,7 +410,7 @@ async def test_dependencies_waiting_for_exit_of_others_do_not_deadlock() -> None
             assert await ws.receive_text() == "mine"
             await ws.send("enough")
 
-    async with app.test_client() as client, trio.open_nursery() as nursery:
+    async with app_of(view, "/a", App(max_threads=1)).test_client() as client, trio.open_nursery() as nursery:
         for _ in range(4):
             nursery.start_soon(take, client)
 
@@ -431,12 +418,12 @@ async def test_dependencies_waiting_for_exit_of_others_do_not_deadlock() -> None
 async def test_plain_on_disconnect_does_not_wait_for_view_threads() -> None:
     """A plain on_disconnect does not wait for the threads of views."""
     called = trio.Event()
-    app = App(max_threads=1)
 
-    @app.websocket("/view")
     def view(ws: BlockingWebSocket) -> None:
         ws.send("running")
         ws.receive()
+
+    app = app_of(view, "/view", App(max_threads=1))
 
     @app.listener("/a")
     async def receive(data: int) -> None: ...

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from support.handlers import app_of
 from support.networks import Witness, close, dial, peer_of, text
 
 from trio_ws import App, Depends, Limits, Server, Timeouts, WebSocket, serve_websocket
@@ -171,14 +172,11 @@ async def test_a_dependency_that_holds_a_nursery_is_left_within_it(autojump_cloc
             await trio.sleep(1)
             ended.append("released")
 
-    app = App(timeouts=TIMES)
-
-    @app.websocket("/")
     async def view(ws: WebSocket, nursery: Any = Depends(background)) -> None:
         ready.set()
         await trio.sleep_forever()
 
-    async with app.test_client() as client:
+    async with app_of(view, "/", App(timeouts=TIMES)).test_client() as client:
         async with client.websocket_connect("/") as ws:
             await ready.wait()
             await ws.close()
@@ -233,12 +231,10 @@ async def test_a_cancelled_handler_is_still_told_off_with_1001(autojump_clock) -
         async with trio.open_nursery():
             yield
 
-    app = App(timeouts=TIMES)
-
-    @app.websocket("/")
     async def view(ws: WebSocket, nursery: Any = Depends(background)) -> None:
         await trio.sleep_forever()
 
+    app = app_of(view, "/", App(timeouts=TIMES))
     network = MemoryNetwork()
     async with trio.open_nursery() as nursery:
         await nursery.start(
@@ -281,15 +277,13 @@ SECOND = {
 async def test_clean_up_under_way_is_not_cancelled_by_a_shutdown(end, policy, autojump_clock) -> None:
     """The handler has returned by itself, and its dependency is being left when the server ends."""
     pool = Pool()
-    app = App(timeouts=TIMES)
 
-    @app.websocket("/", when_peer_leaves=policy)
     async def view(ws: WebSocket, connection: int = Depends(pool.connection)) -> None:
         await ws.receive()
 
     network = MemoryNetwork()
     async with trio.open_nursery() as nursery:
-        server = await served(nursery, app, network)
+        server = await served(nursery, app_of(view, "/", App(timeouts=TIMES), when_peer_leaves=policy), network)
         peer = await dial(network)
         await peer.send(text("go"))
         await trio.sleep(0.5)

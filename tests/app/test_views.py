@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 from support.endings import refusal_of, status_of
+from support.handlers import app_of
 
 from trio_ws import (
     App,
@@ -26,24 +27,21 @@ from trio_ws.app.blocking import BlockingWebSocket
 
 async def test_view_gets_connection_and_converted_parameters() -> None:
     """A view gets the connection path and query parameters converted."""
-    app = App()
 
-    @app.websocket("/rooms/{room_id:int}/{topic}")
     async def view(ws: WebSocket, room_id: int, topic: str, loud: bool = False) -> None:
         await ws.send_json([room_id, topic, loud])
 
+    app = app_of(view, "/rooms/{room_id:int}/{topic}")
     async with app.test_client() as client, client.websocket_connect("/rooms/7/tea%20time?loud=yes") as ws:
         assert await ws.receive_json() == [7, "tea time", True]
 
 
 async def test_unconvertible_values_are_a_400_with_all_problems() -> None:
     """A value that does not convert is a 400 with all problems."""
-    app = App()
 
-    @app.websocket("/n")
     async def view(ws: WebSocket, count: int, ratio: float = 1.0) -> None: ...
 
-    caught = await refusal_of(app, "/n?ratio=much")
+    caught = await refusal_of(app_of(view, "/n"), "/n?ratio=much")
     assert caught.status == 400
     assert b'"loc":["query","count"],"type":"missing"' in caught.body
     assert b'"loc":["query","ratio"],"type":"float_parsing"' in caught.body
@@ -56,12 +54,9 @@ async def test_an_unknown_path_is_rejected(options: dict[str, int], status: int)
 
 
 async def test_a_trailing_slash_makes_another_path_for_an_upgrade() -> None:
-    app = App()
-
-    @app.websocket("/a")
     async def view(ws: WebSocket) -> None: ...
 
-    await refusal_of(app, "/a/")
+    await refusal_of(app_of(view, "/a"), "/a/")
 
 
 async def test_routers_nest_with_prefixes_and_guards_from_outside_in() -> None:
@@ -97,11 +92,10 @@ def test_url_for_an_unknown_route_is_a_lookup_error() -> None:
 
 def test_second_route_of_same_shape_is_refused_and_not_kept() -> None:
     """Two routes of one shape are refused and the second is not kept."""
-    app = App()
 
-    @app.websocket("/a/{x}")
     async def first(ws: WebSocket, x: str) -> None: ...
 
+    app = app_of(first, "/a/{x}")
     with pytest.raises(RegistrationError, match="two routes match the same paths"):
 
         @app.websocket("/a/{y}")
@@ -145,27 +139,24 @@ def test_options_that_make_no_sense_are_refused_at_registration() -> None:
 
 async def test_dependencies_live_as_long_as_the_connection() -> None:
     events: list[str] = []
-    app = App()
 
     async def database():
         events.append("open")
         yield "db"
         events.append("close")
 
-    @app.websocket("/a")
     async def view(ws: WebSocket, db: str = Depends(database)) -> None:
         events.append(db)
         async for _ in ws:
             events.append("message")
 
-    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+    async with app_of(view, "/a").test_client() as client, client.websocket_connect("/a") as ws:
         await ws.send("x")
     assert events == ["open", "db", "message", "close"]
 
 
 async def test_dependencies_run_after_the_guards_and_before_the_answer() -> None:
     events: list[object] = []
-    app = App()
 
     def guard() -> bool:
         events.append("guard")
@@ -183,9 +174,10 @@ async def test_dependencies_run_after_the_guards_and_before_the_answer() -> None
             raise Reject(401, body=b"not you")
         return name
 
-    @app.websocket("/a", guards=[guard])
     async def view(ws: WebSocket, name: str = Depends(visitor)) -> None:
         events.append(name)
+
+    app = app_of(view, "/a", guards=[guard])
 
     @app.listener("/b", guards=[guard])
     async def listener(data: str, name: str = Depends(visitor)) -> None: ...
@@ -280,9 +272,7 @@ async def test_on_error_hears_of_errors_that_nobody_foresaw() -> None:
 async def test_plain_function_runs_in_thread_on_blocking_connection() -> None:
     """A plain function runs in a thread on a blocking connection."""
     threads: set[int] = set()
-    app = App()
 
-    @app.websocket("/ws/{name}")
     def view(ws, request) -> None:
         threads.add(threading.get_ident())
         assert isinstance(ws, BlockingWebSocket)
@@ -293,7 +283,7 @@ async def test_plain_function_runs_in_thread_on_blocking_connection() -> None:
             ws.send(message)
         threads.add(ws.close_code)
 
-    async with app.test_client() as client, client.websocket_connect("/ws/a?q=1") as ws:
+    async with app_of(view, "/ws/{name}").test_client() as client, client.websocket_connect("/ws/a?q=1") as ws:
         assert await ws.receive() == "a a testserver"
         assert await ws.receive() == b"\x00"
         assert await ws.receive_json() == {"url": "ws://testserver/ws/a?q=1", "query": "1", "open": True}
@@ -306,9 +296,7 @@ async def test_plain_function_runs_in_thread_on_blocking_connection() -> None:
 async def test_plain_function_accepts_rejects_closes_and_gets_the_end() -> None:
     """A plain function accepts rejects closes and is told of the end."""
     ends: list[object] = []
-    app = App()
 
-    @app.websocket("/ws", auto_accept=False)
     def view(ws: BlockingWebSocket, reject: bool = False) -> None:
         if reject:
             ws.reject(401, {"WWW-Authenticate": "Basic"})
@@ -319,7 +307,7 @@ async def test_plain_function_accepts_rejects_closes_and_gets_the_end() -> None:
         ends.append(ws.recv())
         ws.ensure_closed()
 
-    async with app.test_client() as client:
+    async with app_of(view, "/ws", auto_accept=False).test_client() as client:
         assert await status_of(client, "/ws?reject=1") == 401
         async with client.websocket_connect("/ws") as ws:
             assert await ws.receive() == "in"
@@ -328,14 +316,11 @@ async def test_plain_function_accepts_rejects_closes_and_gets_the_end() -> None:
 
 
 async def test_an_error_in_a_plain_function_closes_with_its_code() -> None:
-    app = App()
-
-    @app.websocket("/ws")
     def view(ws: BlockingWebSocket) -> None:
         assert ws.ping() >= 0
         raise WebSocketException(4003, "why")
 
-    async with app.test_client() as client:
+    async with app_of(view, "/ws").test_client() as client:
         with pytest.raises(WebSocketDisconnect) as caught:
             async with client.websocket_connect("/ws") as ws:
                 await ws.receive()
@@ -343,9 +328,6 @@ async def test_an_error_in_a_plain_function_closes_with_its_code() -> None:
 
 
 async def test_the_blocking_methods_do_what_their_namesakes_do() -> None:
-    app = App()
-
-    @app.websocket("/ws", caught_close_codes=())
     def view(ws: BlockingWebSocket) -> None:
         ws.send_json([ws.receive_text(), list(ws.receive_bytes()), ws.receive_json(), ws.receive(), ws.request.path])
         with pytest.raises(WebSocketDisconnect):
@@ -353,6 +335,7 @@ async def test_the_blocking_methods_do_what_their_namesakes_do() -> None:
                 pass
         ws.close(1006)  # after the peer's end any code is a no-op
 
+    app = app_of(view, "/ws", caught_close_codes=())
     async with app.test_client() as client, client.websocket_connect("/ws") as ws:
         await ws.send("t")
         await ws.send(b"\x01")
@@ -362,18 +345,15 @@ async def test_the_blocking_methods_do_what_their_namesakes_do() -> None:
 
 
 async def test_all_texts_are_converted_before_any_guard_is_asked() -> None:
-    app = App()
-
     async def never(context) -> bool:
         return False
 
     async def typed(context, token: int) -> bool:
         return True
 
-    @app.websocket("/a", guards=[never, typed])
     async def view(ws: WebSocket) -> None: ...
 
-    async with app.test_client() as client:
+    async with app_of(view, "/a", guards=[never, typed]).test_client() as client:
         for query, status in (("token=x", 400), ("token=1", 403)):
             assert await status_of(client, f"/a?{query}") == status
 
@@ -405,8 +385,6 @@ def test_an_async_function_cannot_ask_for_a_blocking_connection() -> None:
 async def test_an_error_that_a_dependency_swallows_leaves_a_record(
     asynchronous: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = App()
-
     async def swallow_in_the_loop():
         with contextlib.suppress(ZeroDivisionError):
             yield
@@ -415,11 +393,10 @@ async def test_an_error_that_a_dependency_swallows_leaves_a_record(
         with contextlib.suppress(ZeroDivisionError):
             yield
 
-    @app.websocket("/a")
     async def view(ws: WebSocket, x: Any = Depends(swallow_in_the_loop if asynchronous else swallow_in_a_thread)):
         raise ZeroDivisionError
 
-    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+    async with app_of(view, "/a").test_client() as client, client.websocket_connect("/a") as ws:
         assert (await ws.recv()).code == 1000
     (record,) = [each for each in caplog.records if "swallowed" in each.message]
     assert (record.levelname, record.exc_info[0]) == ("ERROR", ZeroDivisionError)

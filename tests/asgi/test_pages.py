@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 from support.asgi import plain_hypercorn
-from support.handlers import echo
+from support.handlers import app_of, echo
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_ws import App, Limits, Response, Timeouts, WebSocket
@@ -318,13 +318,12 @@ async def test_what_is_left_of_connections_still_has_the_application(autojump_cl
 @pytest.mark.parametrize(("busy", "waited"), [(5, 5), (100, 2 * (2 + 3))], ids=["soon over", "never over"])
 async def test_the_end_of_the_lifespan_waits_a_bounded_time(autojump_clock: MockClock, busy: int, waited: int) -> None:
     """It waits for handlers that clean up, at most twice cleanup_timeout and close_timeout."""
-    app = App(timeouts=Timeouts(ping_interval=None, cleanup_timeout=2, close_timeout=3))
 
-    @app.websocket("/")
     async def handler(ws: WebSocket) -> None:
         with trio.CancelScope(shield=True):
             await trio.sleep(busy)
 
+    app = app_of(handler, "/", App(timeouts=Timeouts(ping_interval=None, cleanup_timeout=2, close_timeout=3)))
     async with trio.open_nursery() as nursery:
         async with living(app):
             call = Call(app, scope_of())

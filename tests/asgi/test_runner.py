@@ -17,7 +17,7 @@ import trio
 import trustme
 from contracts.rig import Peer, read_head, request, status_of
 from support.asgi import VERSIONS, Version, config_of, open_network, plain_hypercorn, serving
-from support.handlers import echo, stall, until_gone
+from support.handlers import app_of, echo, stall, until_gone
 from support.tls import trusting
 from support.tunnel import Tunnel
 
@@ -259,14 +259,13 @@ async def test_bad_deflate_window_is_refused_and_others_go_on(app: App, version:
 
 async def test_late_answer_to_our_close_frame_is_harmless(version: Version) -> None:
     """An answer to our close frame that comes late harms nobody."""
-    app = App(timeouts=Timeouts(ping_interval=None, close_timeout=0.05))
 
-    @app.websocket("/echo")
     async def closes(ws: WebSocket) -> None:
         if "stay" not in ws.query_parameters:
             await ws.close(4000)
         await ws.receive()
 
+    app = app_of(closes, "/echo", App(timeouts=Timeouts(ping_interval=None, close_timeout=0.05)))
     with trio.fail_after(LONG):
         async with serving(ASGIApplication(app)) as bridge:
             other = await dial(bridge.port, version, "/echo?stay=1")

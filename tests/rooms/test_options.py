@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from support.handlers import app_of
 from support.internals import internal
 from support.redis import collects_coredis, forgives_coredis, needs_redis, redis_server
 
@@ -291,14 +292,12 @@ async def test_unsendable_message_is_refused_in_the_call_itself(message: Any, au
 
 
 async def test_room_names_from_users_end_their_own_connection_only(autojump_clock) -> None:
-    app = App()
-
-    @app.websocket("/chat", value_type="json")
     async def chat(ws: WebSocket) -> None:
         async for name in ws:
             async with app.room(name).join(ws) as room:
                 await room.publish("joined")
 
+    app = app_of(chat, "/chat", value_type="json")
     async with app.test_client(raise_server_errors=False) as client, client.websocket_connect("/chat") as healthy:
         for name in ('"\\ud83d"', "7", "null", '["a"]', '"' + "x" * 9000 + '"'):
             async with client.websocket_connect("/chat") as ws:

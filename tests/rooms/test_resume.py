@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from support.handlers import app_of
 from support.internals import internal
 from trio.testing import wait_all_tasks_blocked
 
@@ -195,12 +196,10 @@ async def test_missing_backplane_closes_the_connection_with_1013(autojump_clock)
             await trio.lowlevel.checkpoint()
             raise BackplaneUnavailable("away")
 
-    app = App(backplane=Away())
-
-    @app.websocket("/")
     async def handler(ws: WebSocket) -> None:
         await app.room("r").publish("said")
 
+    app = app_of(handler, "/", App(backplane=Away()))
     async with app.test_client() as client, client.websocket_connect("/") as ws:
         with pytest.raises(WebSocketDisconnect) as caught:
             await ws.receive()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 from support.endings import end_of, refusal_of
-from support.handlers import echo, serve, stall, until_gone
+from support.handlers import app_of, echo, serve, stall, until_gone
 
 from tests.testing.responders import Routes
 from trio_ws import (
@@ -204,15 +204,14 @@ class TestMessages:
 
     async def test_rooms_and_broadcasts(self):
         heard = Everything()
-        app = App(instruments=[heard])
 
-        @app.websocket("/echo")
         async def join(ws: WebSocket) -> None:
             async with app.room("r").join(ws) as room:
                 await room.publish({"n": 1})
                 await broadcast([ws], "to all")
                 await ws.receive()
 
+        app = app_of(join, "/echo", App(instruments=[heard]))
         async with app.test_client() as client, client.websocket_connect("/echo") as ws:
             assert [await ws.receive(), await ws.receive()] == ['{"n":1}', "to all"]
             await ws.close()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trio
 from support.endings import code_of, end_of, refusal_of
-from support.handlers import echo, serve, stall, until_gone
+from support.handlers import app_of, echo, serve, stall, until_gone
 from support.tls import contexts
 
 from tests.testing.responders import Routes
@@ -335,13 +335,10 @@ class TestEveryRecord:
         await self.told(records, "ERROR", "error in on_expiring of %s")
 
     async def test_errors_that_would_be_lost(self, records):
-        app = App(sessions=Sessions(secret_key="k" * 32))
-
         async def swallow():
             with contextlib.suppress(KeyError):
                 yield
 
-        @app.websocket("/x", auto_accept=False)
         async def view(ws: WebSocket, error: str = "KeyError", swallowed: Any = Depends(swallow)) -> None:
             cart = ws.session.setdefault("cart", [])
             await ws.accept()
@@ -350,6 +347,7 @@ class TestEveryRecord:
             cart.append(1)
             raise ZeroDivisionError
 
+        app = app_of(view, "/x", App(sessions=Sessions(secret_key="k" * 32)), auto_accept=False)
         async with app.test_client(raise_server_errors=False) as client:
             for error in ("KeyError", "ZeroDivisionError"):
                 async with client.websocket_connect(f"/x?token=secret&error={error}") as ws:

@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 from support.endings import refusal_of
+from support.handlers import app_of
 from support.tls import authority, client_tls, server_tls
 
 from trio_ws import App, ConnectError, ConnectionRejected, Depends, WebSocket, open_websocket
@@ -37,14 +38,13 @@ def records_of(caplog: pytest.LogCaptureFixture, level: int, *messages: str) -> 
 
 async def test_no_route_and_guard_differ_in_answer_and_record(caplog) -> None:
     caplog.set_level(logging.INFO, "trio_ws")
-    app = App()
 
     def closed(context: Any) -> bool:
         return False
 
-    @app.websocket("/guarded", guards=[closed])
     async def guarded(ws: WebSocket) -> None: ...
 
+    app = app_of(guarded, "/guarded", guards=[closed])
     missing, refused = await refusal_of(app, "/missing?token=secret"), await refusal_of(app, "/guarded?token=secret")
     assert (missing.status, missing.body) == (403, b"no route\n")
     assert (refused.status, refused.body) == (403, b"refused by a guard\n")
@@ -92,14 +92,11 @@ async def test_long_and_foreign_bodies_stay_out_of_the_message() -> None:
 
 
 async def test_send_after_own_close_is_a_warning_of_the_server(caplog) -> None:
-    app = App()
-
-    @app.websocket("/")
     async def view(ws: WebSocket) -> None:
         await ws.close()
         await ws.send("late")
 
-    async with app.test_client() as client, client.websocket_connect("/") as ws:
+    async with app_of(view).test_client() as client, client.websocket_connect("/") as ws:
         async for _ in ws:
             pass
     (record,) = records_of(caplog, logging.WARNING, SENT_LATE)
@@ -107,28 +104,22 @@ async def test_send_after_own_close_is_a_warning_of_the_server(caplog) -> None:
 
 
 async def test_receive_after_own_close_is_no_warning(caplog) -> None:
-    app = App()
-
-    @app.websocket("/")
     async def view(ws: WebSocket) -> None:
         await ws.close()
         await ws.receive()
 
-    async with app.test_client() as client, client.websocket_connect("/") as ws:
+    async with app_of(view).test_client() as client, client.websocket_connect("/") as ws:
         async for _ in ws:
             pass
     assert records_of(caplog, logging.WARNING) == []
 
 
 async def test_send_after_own_close_is_a_warning_of_the_client(nursery, caplog) -> None:
-    app = App()
-
-    @app.websocket("/")
     async def view(ws: WebSocket) -> None:
         async for _ in ws:
             pass
 
-    server = await nursery.start(app.serve, "127.0.0.1", 0)
+    server = await nursery.start(app_of(view).serve, "127.0.0.1", 0)
     async with open_websocket(server.urls[0]) as ws:
         await ws.close()
         await ws.send("late")
@@ -140,13 +131,11 @@ async def test_send_after_own_close_is_a_warning_of_the_client(nursery, caplog) 
 async def test_client_block_that_ends_early_leaves_a_record(nursery, caplog) -> None:
     """The rest of the block is skipped without an error; a loop over the messages that ends is not early."""
     caplog.set_level(logging.INFO, "trio_ws")
-    app = App()
 
-    @app.websocket("/")
     async def view(ws: WebSocket) -> None:
         await ws.send("one")
 
-    server = await nursery.start(app.serve, "127.0.0.1", 0)
+    server = await nursery.start(app_of(view).serve, "127.0.0.1", 0)
     reached = []
     async with open_websocket(server.urls[0]) as ws:
         assert await ws.receive() == "one"

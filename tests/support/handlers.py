@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from trio_ws import Server, Timeouts, WebSocket, serve_websocket
+from trio_ws import App, Server, Timeouts, WebSocket, serve_websocket
 
 QUICK = Timeouts(
     open_timeout=5.0, close_timeout=2.0, drain_timeout=0.05, cleanup_timeout=1.0, shutdown_grace=0.1, ping_interval=None
@@ -18,6 +18,13 @@ QUICK = Timeouts(
 async def echo(websocket: WebSocket) -> None:
     async for message in websocket:
         await websocket.send(message)
+
+
+def app_of(view: Callable[..., Any], path: str = "/", app: App | None = None, **options: Any) -> App:
+    """Return an application, or the given one, with one view."""
+    app = app or App()
+    app.websocket(path, **options)(view)
+    return app
 
 
 async def stall(websocket: WebSocket, *further: Any) -> None:

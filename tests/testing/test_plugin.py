@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 
 import pytest
+from support.handlers import app_of
 
 from tests.testing.responders import Routes, echo
-from trio_ws import App, WebSocket, open_websocket
+from trio_ws import WebSocket, open_websocket
 from trio_ws.testing import TestClient
 from trio_ws.testing.options import ClientKeywords, ConnectKeywords
 
@@ -31,13 +32,10 @@ async def test_websocket_server_serves_a_handler_on_a_free_port(websocket_server
 
 
 async def test_websocket_server_serves_an_app(websocket_server) -> None:
-    app = App()
-
-    @app.websocket("/{name}")
     async def greet(ws: WebSocket, name: str) -> None:
         await ws.send(f"hello {name}")
 
-    server = await websocket_server(app)
+    server = await websocket_server(app_of(greet, "/{name}"))
     async with open_websocket(f"{server.urls[0]}/you") as ws:
         assert await ws.receive() == "hello you"
 

@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from support.handlers import app_of
 
-from trio_ws import App, WebSocket, WebSocketDisconnect, WebSocketException
+from trio_ws import WebSocket, WebSocketDisconnect, WebSocketException
 from trio_ws.connection.incremental_json import PIECE
 
 LARGE = list(range(PIECE))
@@ -23,15 +24,13 @@ LARGE = list(range(PIECE))
     ],
 )
 async def test_a_function_gets_what_the_route_receives(receive_type: Any, sent: list[Any], received: list[Any]) -> None:
-    app = App()
     got: list[Any] = []
 
-    @app.websocket("/", receive_type=receive_type)
     async def view(ws: WebSocket) -> None:
         with pytest.raises(WebSocketDisconnect):
             await ws.call_for_each_message(got.append)
 
-    async with app.test_client() as client, client.websocket_connect("/") as ws:
+    async with app_of(view, receive_type=receive_type).test_client() as client, client.websocket_connect("/") as ws:
         for message in sent:
             await ws.send(message)
     assert got == received
@@ -40,18 +39,16 @@ async def test_a_function_gets_what_the_route_receives(receive_type: Any, sent: 
 @pytest.mark.parametrize("large", [False, True])
 async def test_an_error_of_the_function_ends_the_call(large: bool) -> None:
     """The same whether the reading task or the handler's calls the function."""
-    app = App()
     got: list[Any] = []
 
     def refuse(value: Any) -> None:
         got.append(value)
         raise WebSocketException(4003, "why")
 
-    @app.websocket("/", receive_type="json")
     async def view(ws: WebSocket) -> None:
         await ws.call_for_each_message(refuse)
 
-    async with app.test_client() as client:
+    async with app_of(view, receive_type="json").test_client() as client:
         with pytest.raises(WebSocketDisconnect) as caught:
             async with client.websocket_connect("/") as ws:
                 await ws.send(json.dumps(LARGE if large else [1]))
