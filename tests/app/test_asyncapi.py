@@ -23,7 +23,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 from referencing import Registry
 from referencing.jsonschema import DRAFT7
-from support.handlers import app_of
+from support.handlers import app_of, app_of_listener
 from typing_extensions import TypeAliasType, TypedDict
 
 from trio_ws import (
@@ -202,26 +202,22 @@ def test_messages_of_a_view_are_those_of_its_options() -> None:
 
 
 def test_examples_of_a_model_are_those_of_its_message() -> None:
-    app = App()
-
-    @app.listener("/ask")
     async def ask(question: Question) -> None: ...
 
-    message = described(app)["components"]["messages"]["Question"]
+    message = described(app_of_listener(ask, "/ask"))["components"]["messages"]["Question"]
     assert message["examples"] == [{"payload": {"text": "Where is my cup?"}}]
 
 
 async def test_what_is_described_is_what_is_sent() -> None:
     """The payloads of a conversation validate against the schemas of their messages."""
-    app = App()
 
-    @app.listener("/ask", reference="ref")
     async def ask(question: Question) -> Answer | Ok | NotFound:
         if question.text == "none":
             raise NotFound({"id": 1})
         answer = Answer(question.text, datetime.datetime(2026, 11, 30, tzinfo=datetime.UTC))
         return Ok(answer) if question.text == "ok" else answer
 
+    app = app_of_listener(ask, "/ask", reference="ref")
     document = described(app)
     replies = messages(document, document["operations"]["ask.receive"]["reply"]["messages"])
     async with app.test_client() as client, client.websocket_connect("/ask") as ws:
@@ -396,12 +392,9 @@ def test_document_is_valid_with_any_type(kind: Any) -> None:
 
 
 def test_reply_of_a_class_without_a_schema_is_anything() -> None:
-    app = App()
-
-    @app.listener("/x")
     async def x(data: int) -> Opaque | AsyncIterator[Opaque]: ...
 
-    assert "OpaqueReply" not in described(app)["components"]["schemas"]
+    assert "OpaqueReply" not in described(app_of_listener(x, "/x"))["components"]["schemas"]
 
 
 def test_class_with_one_form_both_ways_has_one_schema() -> None:

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 import trio
-from support.handlers import app_of
+from support.handlers import app_of, app_of_listener
 
 from trio_ws import App, BlockingWebSocket, WebSocket, WebSocketDisconnect, WebSocketException
 from trio_ws.app import BlockingRoom
@@ -83,10 +83,8 @@ async def test_a_block_of_a_plain_function_closes_as_its_error_demands() -> None
 
 async def test_plain_generator_in_thread_may_use_the_connection() -> None:
     """A plain generator runs in a thread and may use the connection."""
-    app = App()
     left = threading.Event()
 
-    @app.listener("/a")
     def count(data: int, ws: BlockingWebSocket):
         try:
             ws.send(f"from {threading.current_thread() is threading.main_thread()}")
@@ -94,7 +92,7 @@ async def test_plain_generator_in_thread_may_use_the_connection() -> None:
         finally:
             left.set()
 
-    async with app.test_client(raise_server_errors=False) as client:
+    async with app_of_listener(count, "/a").test_client(raise_server_errors=False) as client:
         async with client.websocket_connect("/a") as ws:
             await ws.send("2")
             assert [await ws.receive() for _ in range(3)] == ["from False", "0", "1"]

@@ -11,7 +11,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from support.endings import code_of, end_of
-from support.handlers import echo
+from support.handlers import app_of_listener, echo
 
 from tests.documented.ways import Way
 from trio_ws import (
@@ -234,12 +234,10 @@ async def test_refused_messages_cost_nothing(autojump_clock) -> None:
 
 
 async def test_reply_has_the_reference_of_its_message() -> None:
-    app = App()
-
-    @app.listener("/", reference="ref", budget=Budget(messages=1, per=NEVER, over="reply"))
     async def listen(data: Any) -> Any:
         return {}
 
+    app = app_of_listener(listen, reference="ref", budget=Budget(messages=1, per=NEVER, over="reply"))
     async with app.test_client() as client, client.websocket_connect("/") as ws:
         for message in ('{"ref": 1}', '{"ref": 2}', '{"ref": [3]}', "no JSON"):
             await ws.send(message)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 from support.endings import end_of, status_of
-from support.handlers import app_of
+from support.handlers import app_of, app_of_listener
 
 from trio_ws import App, Depends, WebSocket, WebSocketDisconnect
 
@@ -92,9 +92,7 @@ def _leaf(error: BaseException) -> BaseException:
 async def test_callbacks_at_once_survive_the_end_in_a_group_of_one(caplog) -> None:
     """A callback that is told of the end in a nursery of its own does not stop the others."""
     done: list[str] = []
-    app = App()
 
-    @app.listener("/", concurrency=2)
     async def work(data: str, ws: WebSocket) -> None:
         if data == "pings":
             async with trio.open_nursery() as nursery:
@@ -103,7 +101,7 @@ async def test_callbacks_at_once_survive_the_end_in_a_group_of_one(caplog) -> No
             await trio.sleep(0.05)
         done.append(data)
 
-    async with app.test_client() as client:
+    async with app_of_listener(work, concurrency=2).test_client() as client:
         async with client.websocket_connect("/") as ws:
             await ws.send_json("pings")
             await ws.send_json("works")

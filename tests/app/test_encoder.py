@@ -21,7 +21,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from support.endings import code_of, refusal_of
-from support.handlers import app_of
+from support.handlers import app_of, app_of_listener
 
 from trio_ws import (
     App,
@@ -296,12 +296,13 @@ async def test_error_of_the_function_ends_its_own_caller_only() -> None:
     def refuse(value: Any) -> str:
         raise ValueError("not today")
 
+    app = App(json=refuse)
+
+    @app.websocket("/caught")
     async def caught(ws: WebSocket) -> None:
         with pytest.raises(ValueError, match="not today"):
             await ws.send_json(1)
         await ws.send("goes on")
-
-    app = app_of(caught, "/caught", App(json=refuse))
 
     @app.listener("/reply")
     async def reply(data: Any) -> Any:
@@ -367,12 +368,10 @@ async def test_reference_is_beside_the_fields_of_a_model(option: Any) -> None:
     class Reading(BaseModel):
         degrees: float = math.nan
 
-    app = App(json=option)
-
-    @app.listener("/read", reference="ref")
     async def read(data: Any) -> Any:
         return {"model": Reading(), "at": NOW} if data["deep"] else Reading()
 
+    app = app_of_listener(read, "/read", App(json=option), reference="ref")
     async with app.test_client() as client, client.websocket_connect("/read") as ws:
         await ws.send_json({"ref": 1, "deep": False})
         assert await ws.receive_json() == {"degrees": None, "ref": 1}

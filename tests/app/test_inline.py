@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import pytest
 import trio
+from support.handlers import app_of_listener
 
 from trio_ws import App, BadRequest, BlockingWebSocket, Controller, Depends, WebSocket, WebSocketDisconnect
 from trio_ws.app import RegistrationError, listener
@@ -128,14 +129,12 @@ async def test_replies_to_errors_are_made_in_the_task() -> None:
         await trio.lowlevel.checkpoint()
         return "explained"
 
-    app = App()
-
-    @app.listener("/", inline=True, on_invalid=explain)
     def take(ws: WebSocket, number: int) -> int:
         if number < 0:
             raise BadRequest("negative")
         return number
 
+    app = app_of_listener(take, inline=True, on_invalid=explain)
     async with app.test_client() as client, client.websocket_connect("/") as ws:
         for message in ("no number", -1, 1):
             await ws.send_json(message)
@@ -145,12 +144,10 @@ async def test_replies_to_errors_are_made_in_the_task() -> None:
 
 
 async def test_a_reply_repeats_its_reference() -> None:
-    app = App()
-
-    @app.listener("/", inline=True, reference="id")
     def add(data: dict[str, int]) -> int:
         return data["a"] + 1
 
+    app = app_of_listener(add, inline=True, reference="id")
     async with app.test_client() as client, client.websocket_connect("/") as ws:
         await ws.send_json({"id": 7, "a": 1})
         assert await ws.receive_json() == {"body": 2, "id": 7}

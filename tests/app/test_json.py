@@ -14,7 +14,7 @@ import attrs
 import pytest
 from pydantic import BaseModel, Field, Json, SecretStr, field_serializer
 from support.endings import code_of, refusal_of, status_of
-from support.handlers import app_of, echo
+from support.handlers import app_of, app_of_listener, echo
 
 from trio_ws import App, BlockingWebSocket, Ok, Sessions, WebSocket
 from trio_ws.app.replies import NotAReply, encode_reply
@@ -130,12 +130,9 @@ async def test_what_is_refused_is_a_400_of_a_listener(text: str) -> None:
 
 @pytest.mark.parametrize("text", [r'{"\ud83d": "x"}', r'{"\ud83d": []}', r'"\ud83d"'], ids=ascii)
 async def test_a_surrogate_where_a_model_wants_text_is_a_400(text: str) -> None:
-    app = App()
-
-    @app.listener("/ints")
     async def ints(data: dict[str, int]) -> None: ...
 
-    async with app.test_client() as client, client.websocket_connect("/ints") as ws:
+    async with app_of_listener(ints, "/ints").test_client() as client, client.websocket_connect("/ints") as ws:
         await ws.send_text(text)
         assert (await ws.receive_json())["statusCode"] == 400
 
@@ -181,9 +178,10 @@ async def test_a_float_may_be_infinite_if_its_type_says_so() -> None:
 
 @refused
 async def test_json_in_a_text_is_bounded_as_messages_are(text: str) -> None:
-    async def query(ws: WebSocket, x: Json[Any]) -> None: ...
+    app = App()
 
-    app = app_of(query, "/query")
+    @app.websocket("/query")
+    async def query(ws: WebSocket, x: Json[Any]) -> None: ...
 
     @app.listener("/body")
     async def body(data: Json[Any]) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from support.handlers import app_of
+from support.handlers import app_of, app_of_listener
 from support.internals import internal
 from support.networks import Witness, serving
 
@@ -41,42 +41,36 @@ def cut_off(caplog: pytest.LogCaptureFixture) -> Any:
 async def test_a_callback_that_begins_late_has_cleanup_timeout(concurrency, seconds, cut_off, autojump_clock) -> None:
     """Message and close come in one segment: the callback begins when the peer has left already."""
     done: list[str] = []
-    app = App(timeouts=TIMES)
 
-    @app.listener("/", encoding="text", concurrency=concurrency)
     async def work(data: str) -> None:
         await trio.sleep(seconds)
         done.append(data)
 
-    await leave_behind(app, "a")
+    await leave_behind(app_of_listener(work, "/", App(timeouts=TIMES), encoding="text", concurrency=concurrency), "a")
     assert done == ["a"]
     assert cut_off() == []
 
 
 async def test_a_queued_message_gives_its_callback_the_whole_time(cut_off, autojump_clock) -> None:
     done: list[str] = []
-    app = App(timeouts=TIMES)
 
-    @app.listener("/", encoding="text")
     async def work(data: str) -> None:
         await trio.sleep(CLEANUP - 0.1)
         done.append(data)
 
-    await leave_behind(app, "a", "b", "c")
+    await leave_behind(app_of_listener(work, "/", App(timeouts=TIMES), encoding="text"), "a", "b", "c")
     assert done == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("concurrency", [1, 2])
 async def test_a_callback_that_is_cut_off_is_one_record(concurrency, cut_off, autojump_clock) -> None:
     fate = Witness()
-    app = App(timeouts=TIMES)
 
-    @app.listener("/", encoding="text", concurrency=concurrency)
     async def work(data: str) -> None:
         await fate.stay()
 
     began = trio.current_time()
-    await leave_behind(app, "a")
+    await leave_behind(app_of_listener(work, "/", App(timeouts=TIMES), encoding="text", concurrency=concurrency), "a")
     assert fate.cancelled is not None
     assert fate.time - began == pytest.approx(CLEANUP)
     (record,) = cut_off()
@@ -154,12 +148,9 @@ async def test_a_callback_that_an_instrument_watches_has_the_same_time(autojump_
         def message_received(self, websocket: WebSocket, message: Any) -> None:
             pass
 
-    app = App(timeouts=TIMES, instruments=[Watching()])
-
-    @app.listener("/", encoding="text")
     async def work(data: str) -> None:
         await trio.sleep(CLEANUP - 0.1)
         done.append(data)
 
-    await leave_behind(app, "a")
+    await leave_behind(app_of_listener(work, "/", App(timeouts=TIMES, instruments=[Watching()]), encoding="text"), "a")
     assert done == ["a"]

@@ -10,7 +10,7 @@ import attrs
 import pytest
 import trio
 from pydantic import BaseModel, Field
-from support.handlers import app_of
+from support.handlers import app_of, app_of_listener
 from typing_extensions import TypedDict
 
 import trio_ws.app
@@ -87,13 +87,11 @@ async def test_a_body_is_validated_into_what_the_annotation_says(annotation: Any
 
 async def test_bad_body_gets_error_envelope_and_connection_stays() -> None:
     """Bad bodies get the documented envelope and the connection stays."""
-    app = App()
 
-    @app.listener("/a")
     async def receive(data: Question) -> Any:
         return Ok(data)
 
-    missing, no_json, fine = await answers(app, "/a", {}, "{", {"text": "x"})
+    missing, no_json, fine = await answers(app_of_listener(receive, "/a"), "/a", {}, "{", {"text": "x"})
     assert missing == {
         "statusCode": 400,
         "body": {"errorList": [{"loc": ["text"], "type": "missing", "msg": "Field required"}]},
@@ -104,13 +102,10 @@ async def test_bad_body_gets_error_envelope_and_connection_stays() -> None:
 
 
 async def test_on_invalid_close_sends_the_error_then_closes_with_1007() -> None:
-    app = App()
-
-    @app.listener("/a", on_invalid="close")
     async def receive(data: Question) -> None:
         pytest.fail("called with a body that does not validate")
 
-    async with app.test_client() as client:
+    async with app_of_listener(receive, "/a", on_invalid="close").test_client() as client:
         with pytest.raises(WebSocketDisconnect) as caught:
             async with client.websocket_connect("/a") as ws:
                 await ws.send_json({})
@@ -120,14 +115,12 @@ async def test_on_invalid_close_sends_the_error_then_closes_with_1007() -> None:
 
 
 async def test_on_invalid_may_be_a_function_that_makes_the_reply() -> None:
-    app = App()
-
     async def explain(error: ParameterError) -> Any:
         return {"problems": len(error.errors)}
 
-    @app.listener("/a", on_invalid=explain)
     async def receive(data: Point) -> None: ...
 
+    app = app_of_listener(receive, "/a", on_invalid=explain)
     assert await answers(app, "/a", {"x": "a", "y": "b"}) == [{"problems": 2}]
 
 
@@ -135,13 +128,10 @@ async def test_on_invalid_may_be_a_function_that_makes_the_reply() -> None:
     ("encoding", "message", "code"), [("text", b"x", 1003), ("bytes", "x", 1003), ("json", None, None)]
 )
 async def test_the_wrong_kind_of_frame_closes_with_1003(encoding: Any, message: Any, code: int | None) -> None:
-    app = App()
-
-    @app.listener("/a", encoding=encoding)
     async def receive(data) -> Any:
         return {"got": data}
 
-    async with app.test_client() as client:
+    async with app_of_listener(receive, "/a", encoding=encoding).test_client() as client:
         if code is None:
             async with client.websocket_connect("/a") as ws:
                 await ws.send(b'{"in": "binary"}')
@@ -157,12 +147,11 @@ async def test_the_wrong_kind_of_frame_closes_with_1003(encoding: Any, message: 
 @pytest.mark.parametrize(("encoding", "value"), [("text", "plain"), ("bytes", b"\x01\x02")])
 async def test_text_and_bytes_are_sent_unchanged_by_matching_listener(encoding: Any, value: Any) -> None:
     """Text and bytes go out as they are on a listener of their kind."""
-    app = App()
 
-    @app.listener("/a", encoding=encoding)
     async def receive(data: Any) -> Any:
         return data
 
+    app = app_of_listener(receive, "/a", encoding=encoding)
     async with app.test_client() as client, client.websocket_connect("/a") as ws:
         await ws.send(value)
         assert await ws.receive() == value
@@ -194,13 +183,11 @@ async def test_invalid_reply_closes_with_1011_and_is_logged_by_name(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What is no reply closes with 1011 and a log line that names it."""
-    app = App()
 
-    @app.listener("/a")
     async def receive(data: int) -> Any:
         return object()
 
-    async with app.test_client(raise_server_errors=False) as client:
+    async with app_of_listener(receive, "/a").test_client(raise_server_errors=False) as client:
         with pytest.raises(WebSocketDisconnect) as caught, caplog.at_level(logging.ERROR):
             async with client.websocket_connect("/a") as ws:
                 await ws.send_json(1)
@@ -211,13 +198,11 @@ async def test_invalid_reply_closes_with_1011_and_is_logged_by_name(
 
 async def test_half_of_a_surrogate_pair_is_no_reply_in_text(caplog: pytest.LogCaptureFixture) -> None:
     """JSON has an escape for it, see test_json.py; a text message has not."""
-    app = App()
 
-    @app.listener("/a", encoding="text")
     async def receive(data: Any) -> str:
         return "\ud800"
 
-    async with app.test_client(raise_server_errors=False) as client:
+    async with app_of_listener(receive, "/a", encoding="text").test_client(raise_server_errors=False) as client:
         with pytest.raises(WebSocketDisconnect, match="1011"), caplog.at_level(logging.ERROR):
             async with client.websocket_connect("/a") as ws:
                 await ws.send("1")
@@ -243,13 +228,10 @@ async def test_half_of_a_surrogate_pair_is_no_reply_in_text(caplog: pytest.LogCa
     ],
 )
 async def test_the_family_of_replies_has_the_status_codes_of_http(name: str, code: int) -> None:
-    app = App()
-
-    @app.listener("/a")
     async def receive(data: int) -> Reply:
         return getattr(trio_ws.app, name)(data)
 
-    assert await answers(app, "/a", 7) == [{"statusCode": code, "body": 7}]
+    assert await answers(app_of_listener(receive, "/a"), "/a", 7) == [{"statusCode": code, "body": 7}]
     assert getattr(trio_ws.app, name)() == Reply(code, None)
 
 
@@ -335,24 +317,19 @@ async def test_callbacks_take_connection_code_and_route_parameters() -> None:
 
 
 async def test_what_the_application_has_is_not_the_body() -> None:
-    app = App()
-
-    @app.listener("/a")
     async def receive(application: App, context: GuardContext, data: int) -> int:
         assert application is app
         return data + len(context.parameters)
 
+    app = app_of_listener(receive, "/a")
     assert await answers(app, "/a", 4) == [4]
 
 
 async def test_a_marked_parameter_is_the_body_wherever_it_stands() -> None:
-    app = App()
-
-    @app.listener("/a")
     async def receive(loud: bool = False, data: str = WsBody()) -> str:
         return data.upper() if loud else data
 
-    assert await answers(app, "/a?loud=1", '"x"') == ["X"]
+    assert await answers(app_of_listener(receive, "/a"), "/a?loud=1", '"x"') == ["X"]
 
 
 def test_misuse_of_callbacks_is_an_error_at_registration() -> None:
@@ -451,9 +428,7 @@ async def test_concurrent_callbacks_answer_in_message_order(
 ) -> None:
     """Concurrent callbacks overlap and answer in the order of the messages."""
     running = most = 0
-    app = App()
 
-    @app.listener("/a", concurrency=3)
     async def work(seconds: float) -> float:
         nonlocal running, most
         running += 1
@@ -463,7 +438,7 @@ async def test_concurrent_callbacks_answer_in_message_order(
         return seconds
 
     waits = [3.0, 2.0, 1.0, 0.5, 0.25]
-    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+    async with app_of_listener(work, "/a", concurrency=3).test_client() as client, client.websocket_connect("/a") as ws:
         for wait in waits:
             await ws.send_json(wait)
         assert [await ws.receive_json() for _ in waits] == waits
@@ -474,14 +449,13 @@ async def test_concurrent_callbacks_answer_in_message_order(
 async def test_callbacks_at_work_are_counted_exactly(concurrency: int, autojump_clock: trio.testing.MockClock) -> None:
     """The count decides which time a handler has after its peer left: also behind an invalid message."""
     counts: list[int] = []
-    app = App()
 
-    @app.listener("/a", concurrency=concurrency)
     async def work(seconds: float, ws: WebSocket) -> float:
         await trio.sleep(seconds)
         counts.append(ws.context.open_channel().callbacks)
         return seconds
 
+    app = app_of_listener(work, "/a", concurrency=concurrency)
     async with app.test_client() as client, client.websocket_connect("/a") as ws:
         for message in ["1.0", '"none"', "1.0", "1.0"]:
             await ws.send(message)
@@ -497,12 +471,11 @@ async def test_another_connections_disconnect_is_an_error(
     concurrency: int, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
 ) -> None:
     """The end of another connection in a callback ends this one with 1011, and is logged."""
-    app = App()
 
-    @app.listener("/a", concurrency=concurrency)
     async def work(message: str) -> None:
         raise WebSocketDisconnect(1000, "of another connection")
 
+    app = app_of_listener(work, "/a", concurrency=concurrency)
     with pytest.raises((WebSocketDisconnect, ExceptionGroup)):
         async with app.test_client() as client, client.websocket_connect("/a") as ws:
             await ws.send_json("x")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, NamedTuple, NewType, 
 import attrs
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
+from support.handlers import app_of_listener
 from typing_extensions import TypeAliasType, TypedDict
 
 from trio_ws import App, Controller, Ok, Reply, WebSocket
@@ -223,14 +224,11 @@ async def test_without_a_class_in_the_annotation_everything_is_sent() -> None:
 
 
 async def test_a_reply_that_is_not_what_is_annotated_is_not_sent() -> None:
-    app = App()
-
-    @app.listener("/a")
     async def wrong(data: int) -> Public:
         return {"password": "secret"}  # type: ignore[return-value]
 
     with pytest.raises(NotAReply, match=r"wrong: .*returned dict, which is not the Public of its .*\(name: Field requ"):
-        async with app.test_client() as client, client.websocket_connect("/a") as ws:
+        async with app_of_listener(wrong, "/a").test_client() as client, client.websocket_connect("/a") as ws:
             await ws.send("1")
             assert (await ws.recv()).code == 1011  # type: ignore[union-attr]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from support.handlers import app_of
+from support.handlers import app_of, app_of_listener
 from typing_extensions import TypedDict
 
 from trio_ws import App, Compression, Controller, Depends, Limits, Router, Timeouts, WebSocket
@@ -156,13 +156,11 @@ async def test_factory_local_classes_resolve_after_factory_returns() -> None:
 
 async def test_connection_parameter_is_found_by_usual_name_anywhere() -> None:
     """The connection is found by its usual names wherever it stands."""
-    app = App()
 
-    @app.listener("/a")
     async def receive(data: int, ws) -> None:
         await ws.send(str(data))
 
-    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+    async with app_of_listener(receive, "/a").test_client() as client, client.websocket_connect("/a") as ws:
         await ws.send("3")
         assert await ws.receive() == "3"
 

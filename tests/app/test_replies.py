@@ -14,7 +14,7 @@ import pytest
 import trio
 from pydantic import BaseModel
 from support.endings import refusal_of, status_of
-from support.handlers import app_of
+from support.handlers import app_of, app_of_listener
 
 from trio_ws import (
     App,
@@ -180,25 +180,19 @@ async def test_errors_of_a_group_without_a_common_reply_close(errors: list[Excep
 
 
 async def test_a_raised_body_is_narrowed_below_400_only() -> None:
-    app = App()
-
-    @app.listener("/a")
     async def receive(data: int) -> Secret:
         raise Reply(data, {"name": "n", "password": "p"})
 
-    good, bad = await replies(app, 200, 400)
+    good, bad = await replies(app_of_listener(receive, "/a"), 200, 400)
     assert good["body"] == {"name": "n"}
     assert bad["body"] == {"name": "n", "password": "p"}
 
 
 async def test_a_reply_that_cannot_be_sent_closes_with_1011() -> None:
-    app = App()
-
-    @app.listener("/a")
     async def receive(data: Any) -> None:
         raise NotFound(object())
 
-    assert await end_of(app, 1) == ([], 1011)
+    assert await end_of(app_of_listener(receive, "/a"), 1) == ([], 1011)
 
 
 async def test_a_reply_that_is_kept_holds_no_frames() -> None:
@@ -504,52 +498,43 @@ class Pair:
     ],
 )
 async def test_every_reply_repeats_the_reference(reference: Any, reply: Any, expected: dict[str, Any]) -> None:
-    app = App()
-
-    @app.listener("/a", reference="ref")
     async def receive(data: dict[str, Any]) -> AsyncIterator[Any]:
         yield reply
         yield reply
 
+    app = app_of_listener(receive, "/a", reference="ref")
     assert await replies(app, {"ref": reference}, count=2) == [{**expected, "ref": reference}] * 2
 
 
 async def test_replies_of_concurrent_requests_have_own_references(autojump_clock: Any) -> None:
-    app = App()
-
-    @app.listener("/a", reference="ref", concurrency=4)
     async def receive(data: dict[str, Any]) -> Any:
         await trio.sleep(1 / data["ref"])
         if data["ref"] % 2:
             raise NotFound
         return {}
 
+    app = app_of_listener(receive, "/a", reference="ref", concurrency=4)
     expected = [{"statusCode": 404, "body": None, "ref": 1}, {"ref": 2}, {"statusCode": 404, "body": None, "ref": 3}]
     assert await replies(app, *({"ref": number} for number in (1, 2, 3))) == expected
 
 
 @pytest.mark.parametrize("message", [{}, {"ref": None}, [1], 5, "5"])
 async def test_a_message_without_reference_gets_replies_without(message: Any) -> None:
-    app = App()
-
-    @app.listener("/a", reference="ref")
     async def receive(data: Any) -> Any:
         return [data]
 
-    (reply,) = await replies(app, message)
+    (reply,) = await replies(app_of_listener(receive, "/a", reference="ref"), message)
     assert isinstance(reply, list)
 
 
 @pytest.mark.parametrize("reference", ["x" * 257, 2**64, True, [1], {"a": 1}])
 async def test_a_reference_that_is_none_is_an_invalid_message(reference: Any) -> None:
     """Else a client could have a megabyte sent back in each of many replies."""
-    app = App()
 
-    @app.listener("/a", reference="ref")
     async def receive(data: Any) -> None:
         pytest.fail("called")
 
-    (reply,) = await replies(app, {"ref": reference})
+    (reply,) = await replies(app_of_listener(receive, "/a", reference="ref"), {"ref": reference})
     assert reply["statusCode"] == 400
     assert reply["body"]["errorList"][0]["loc"] == ["ref"]
     assert "ref" not in reply
@@ -575,12 +560,10 @@ async def test_the_reply_to_an_invalid_message_repeats_the_reference() -> None:
 
 
 async def test_a_large_message_keeps_its_reference() -> None:
-    app = App()
-
-    @app.listener("/a", reference="ref")
     async def receive(data: dict[str, Any]) -> int:
         return len(data["text"])
 
+    app = app_of_listener(receive, "/a", reference="ref")
     assert await replies(app, {"text": "x" * 100_000, "ref": 1}) == [{"body": 100_000, "ref": 1}]
 
 
@@ -590,12 +573,10 @@ async def test_a_strict_model_takes_json_with_a_reference() -> None:
     class Strict(BaseModel, strict=True):
         on: __import__("datetime").date
 
-    app = App()
-
-    @app.listener("/a", reference="ref")
     async def receive(data: Strict) -> Any:
         return {"year": data.on.year}
 
+    app = app_of_listener(receive, "/a", reference="ref")
     assert await replies(app, {"on": "2026-01-01", "ref": 1}) == [{"year": 2026, "ref": 1}]
 
 
@@ -617,12 +598,9 @@ def test_options_that_cannot_work_are_refused(options: Any, error: type[Exceptio
 
 
 async def test_a_second_parameter_with_a_default_is_not_the_message() -> None:
-    app = App()
-
     def explain(error: ParameterError, verbose: bool = False) -> Any:
         return verbose
 
-    @app.listener("/a", on_invalid=explain)
     async def receive(data: int) -> None: ...
 
-    assert await replies(app, "x") == [False]
+    assert await replies(app_of_listener(receive, "/a", on_invalid=explain), "x") == [False]

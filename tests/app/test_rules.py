@@ -13,7 +13,7 @@ import attrs
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, Json, Strict, StrictInt, field_validator, model_validator
 from support.endings import status_of
-from support.handlers import app_of
+from support.handlers import app_of, app_of_listener
 
 from trio_ws import App, ConnectionRejected, Cookie, Depends, Header, InvalidMessage, Path, Query, WebSocket
 from trio_ws.app import RegistrationError
@@ -65,13 +65,10 @@ EXACT = {
 
 @pytest.mark.parametrize("binary", [False, True], ids=["text", "binary"])
 async def test_a_strict_model_takes_what_json_has_instead(binary: bool) -> None:
-    app = App()
-
-    @app.listener("/a")
     async def echo(data: Exact) -> Exact:
         return data
 
-    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+    async with app_of_listener(echo, "/a").test_client() as client, client.websocket_connect("/a") as ws:
         text = json.dumps(EXACT)
         await ws.send(text.encode() if binary else text)
         assert await ws.receive_json() == EXACT

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from support.handlers import app_of
+from support.handlers import app_of, app_of_listener
 
 from trio_ws import (
     App,
@@ -235,6 +235,9 @@ async def test_async_and_in_loop_functions_stay_in_the_event_loop() -> None:
     async def asynchronous() -> bool:
         return note()
 
+    app = App(guards=[Guard, Guard(), asynchronous, in_loop(lambda context: note())])
+
+    @app.websocket("/a")
     async def view(
         ws: WebSocket,
         paging: Paging = Depends(),
@@ -243,7 +246,6 @@ async def test_async_and_in_loop_functions_stay_in_the_event_loop() -> None:
     ) -> None:
         await ws.send("hello")
 
-    app = app_of(view, "/a", App(guards=[Guard, Guard(), asynchronous, in_loop(lambda context: note())]))
     app.page("/", in_loop(lambda request: f"{note()}"))
     async with app.test_client() as client:
         async with client.websocket_connect("/a") as ws:
@@ -254,11 +256,13 @@ async def test_async_and_in_loop_functions_stay_in_the_event_loop() -> None:
 
 
 async def test_guards_do_not_wait_for_the_threads_of_views() -> None:
+    app = App(max_threads=1)
+
+    @app.websocket("/plain")
     def plain(ws: BlockingWebSocket) -> None:
         ws.send("here")
         ws.receive()
 
-    app = app_of(plain, "/plain", App(max_threads=1))
     app.websocket("/a", guards=[lambda: True])(hello)
     async with app.test_client() as client, client.websocket_connect("/plain") as busy:
         assert await busy.receive() == "here"
@@ -378,16 +382,13 @@ async def test_a_dependency_resets_the_variable_that_it_has_set() -> None:
 
 
 async def test_a_plain_generator_of_replies_keeps_its_variables() -> None:
-    app = App()
-
-    @app.listener("/a")
     def replies(data: int) -> Iterator[str]:
         token = language.set("Basque")
         yield language.get()
         language.reset(token)
         yield language.get()
 
-    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+    async with app_of_listener(replies, "/a").test_client() as client, client.websocket_connect("/a") as ws:
         await ws.send("1")
         assert [await ws.receive_json() for _ in range(2)] == ["Basque", "none"]
 
@@ -418,12 +419,12 @@ async def test_dependencies_waiting_for_exit_of_others_do_not_deadlock() -> None
 async def test_plain_on_disconnect_does_not_wait_for_view_threads() -> None:
     """A plain on_disconnect does not wait for the threads of views."""
     called = trio.Event()
+    app = App(max_threads=1)
 
+    @app.websocket("/view")
     def view(ws: BlockingWebSocket) -> None:
         ws.send("running")
         ws.receive()
-
-    app = app_of(view, "/view", App(max_threads=1))
 
     @app.listener("/a")
     async def receive(data: int) -> None: ...

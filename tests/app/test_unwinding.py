@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from support.handlers import app_of
+from support.handlers import app_of, app_of_listener
 from support.networks import Witness, close, dial, peer_of, text
 
 from trio_ws import App, Depends, Limits, Server, Timeouts, WebSocket, serve_websocket
@@ -250,15 +250,13 @@ async def test_a_cancelled_handler_is_still_told_off_with_1001(autojump_clock) -
 async def test_each_reply_and_its_cleanup_have_their_own_timeout(autojump_clock) -> None:
     """The time to clean up does not begin with the first reply."""
     pool = Pool()
-    app = App(timeouts=TIMES)
 
-    @app.listener("/", encoding="text")
     async def replies(data: str, connection: int = Depends(pool.connection)) -> AsyncIterator[str]:
         yield data
         await trio.sleep(CLEANUP - 1)
         yield data
 
-    async with app.test_client(timeout=60) as client:
+    async with app_of_listener(replies, "/", App(timeouts=TIMES), encoding="text").test_client(timeout=60) as client:
         async with client.websocket_connect("/") as ws:
             for message in "abc":
                 await ws.send(message)

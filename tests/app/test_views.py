@@ -92,10 +92,11 @@ def test_url_for_an_unknown_route_is_a_lookup_error() -> None:
 
 def test_second_route_of_same_shape_is_refused_and_not_kept() -> None:
     """Two routes of one shape are refused and the second is not kept."""
+    app = App()
 
+    @app.websocket("/a/{x}")
     async def first(ws: WebSocket, x: str) -> None: ...
 
-    app = app_of(first, "/a/{x}")
     with pytest.raises(RegistrationError, match="two routes match the same paths"):
 
         @app.websocket("/a/{y}")
@@ -157,6 +158,7 @@ async def test_dependencies_live_as_long_as_the_connection() -> None:
 
 async def test_dependencies_run_after_the_guards_and_before_the_answer() -> None:
     events: list[object] = []
+    app = App()
 
     def guard() -> bool:
         events.append("guard")
@@ -174,10 +176,9 @@ async def test_dependencies_run_after_the_guards_and_before_the_answer() -> None
             raise Reject(401, body=b"not you")
         return name
 
+    @app.websocket("/a", guards=[guard])
     async def view(ws: WebSocket, name: str = Depends(visitor)) -> None:
         events.append(name)
-
-    app = app_of(view, "/a", guards=[guard])
 
     @app.listener("/b", guards=[guard])
     async def listener(data: str, name: str = Depends(visitor)) -> None: ...

@@ -27,6 +27,13 @@ def app_of(view: Callable[..., Any], path: str = "/", app: App | None = None, **
     return app
 
 
+def app_of_listener(listener: Callable[..., Any], path: str = "/", app: App | None = None, **options: Any) -> App:
+    """Return an application, or the given one, with one listener."""
+    app = app or App()
+    app.listener(path, **options)(listener)
+    return app
+
+
 async def stall(websocket: WebSocket, *further: Any) -> None:
     """Be a handler or a callback that does nothing, until it is cancelled."""
     await trio.sleep_forever()
