@@ -171,11 +171,7 @@ def _leaf(error: BaseException) -> BaseException:
 
 @pytest.mark.parametrize("given", [None, 7.0])
 async def test_hypercorn_pings_as_often_as_we_would(given: float | None) -> None:
-    seen = []
-    app = App(timeouts=Timeouts(ping_interval=0.05))
-
-    app.websocket("/echo")(stall)
-
+    seen, app = [], app_of(stall, "/echo", App(timeouts=Timeouts(ping_interval=0.05)))
     with trio.fail_after(LONG):
         async with serving(
             ASGIApplication(app), **({} if given is None else {"websocket_ping_interval": given})

@@ -33,7 +33,7 @@ async def test_on_error_that_hangs_is_cut_off(server, caplog, autojump_clock):
     """It has `cleanup_timeout`; the client gets its close frame then."""
 
     timeouts = attrs.evolve(PATIENT, cleanup_timeout=2.0)
-    async with server.connect(fails, on_error=stall, timeouts=timeouts) as peer:
+    async with server.connect(fails, on_error=lambda ws, _: stall(ws), timeouts=timeouts) as peer:
         began = trio.current_time()
         assert await peer.next() == ("close", (1011, ""))
         assert trio.current_time() - began == pytest.approx(2.0)

@@ -268,14 +268,14 @@ class TestEveryRecord:
         await self.told(records, "WARNING", message, "status")
 
     async def test_a_farewell_that_takes_too_long(self, autojump_clock, records):
-        async with TestClient(Routes({"/x": echo}, on_disconnect=stall), timeout=60) as client:
+        async with TestClient(Routes({"/x": echo}, on_disconnect=lambda ws, _: stall(ws)), timeout=60) as client:
             async with client.websocket_connect("/x?token=secret"):
                 pass
         message = "on_disconnect of %s took longer than cleanup_timeout, %g s: it was cancelled"
         await self.told(records, "WARNING", message)
 
     async def test_an_on_error_that_takes_too_long(self, autojump_clock, records):
-        routes = Routes({"/x": fail}, on_error=stall)
+        routes = Routes({"/x": fail}, on_error=lambda ws, _: stall(ws))
         async with TestClient(routes, timeout=60, raise_server_errors=False) as client:
             async with client.websocket_connect("/x?token=secret", caught_close_codes=all) as ws:
                 assert [message async for message in ws] == []

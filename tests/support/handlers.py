@@ -34,8 +34,8 @@ def app_of_listener(listener: Callable[..., Any], path: str = "/", app: App | No
     return app
 
 
-async def stall(websocket: WebSocket, *further: Any) -> None:
-    """Be a handler or a callback that does nothing, until it is cancelled."""
+async def stall(websocket: WebSocket) -> None:
+    """Neither read nor send, until it is cancelled."""
     await trio.sleep_forever()
 
 
