@@ -60,9 +60,11 @@ async def talk(url: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["the application", "its client"])
 async def test_it_leaves_nothing_behind_and_skips_no_callback(victim: str) -> None:
+    counts: Counter[str] = Counter()
+    app = application(counts)
+
     async def scenario(cut: CancellationPoint) -> None:
-        counts: Counter[str] = Counter()
-        app = application(counts)
+        counts.clear()
 
         async def serve(task_status: trio.TaskStatus[object]) -> None:
             with cut() if victim == "the application" else trio.CancelScope():

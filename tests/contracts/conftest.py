@@ -19,6 +19,8 @@ SAME_CODE = {("client", "stream"), ("client", "tls"), ("server", "http2")}
 `poller`, and `http1` that of the third."""
 SAME_CODE_OF_SWEEPS = {("client", "poller")}
 """What a sweep over all checkpoints leaves out, too: servers sweep over each transport."""
+THOROUGH_SWEEPS = ("tls", "stream")
+"""Networks on which a sweep takes long, and cancels what it cancels on the poller; `make coverage` runs it there."""
 ONLY = os.environ.get("TRIO_WS_NETWORK")
 """The one network that a run is about, so that no test on another is collected."""
 IN_VIRTUAL_TIME, IN_REAL_TIME = ("server", "memory"), ("server", "stream")
@@ -28,6 +30,7 @@ IN_VIRTUAL_TIME, IN_REAL_TIME = ("server", "memory"), ("server", "stream")
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what needs a rig on each side and network that it can have."""
     names = metafunc.fixturenames
+    unwanted = "not repetition" in metafunc.config.option.markexpr  # and so not even collected
     own = any("network" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
     if own and "side" in names:  # the test says over what
         metafunc.parametrize("side", ("server", "client"), indirect=True)
@@ -36,7 +39,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     elif "side" in names:
         pairs = [(side, network) for side in ("server", "client") for network in NETWORKS]
         pairs += [("server", network) for network in UNDER_HYPERCORN]
-        pairs = [pair for pair in pairs if ONLY in (None, pair[1])]
+        pairs = [pair for pair in pairs if ONLY in (None, pair[1]) and not (unwanted and pair in SAME_CODE)]
         metafunc.parametrize(("side", "network"), pairs, indirect=True, ids=["-".join(pair) for pair in pairs])
     elif "network" in names:
         further = UNDER_HYPERCORN if "server" in names else ()
@@ -46,8 +49,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs the same code of ours again."""
+    """Mark what runs the same code of ours again, and sweeps that another network has a shorter one of."""
     mark_repetitions(items, "contracts", is_repetition)
+    for item in items:
+        if isinstance(item, pytest.Function) and is_thorough(item):
+            item.add_marker(pytest.mark.thorough(item.originalname))
 
 
 def is_repetition(item: pytest.Function) -> bool:
@@ -69,6 +75,12 @@ def is_repetition(item: pytest.Function) -> bool:
     [name] = mark.args
     number = (*NETWORKS, *UNDER_HYPERCORN).index(network) + (parameters.get("side") == "client")
     return not has_its_turn(item, name, number)
+
+
+def is_thorough(item: pytest.Function) -> bool:
+    """Return whether it is a sweep on a network whose checkpoints are the poller's."""
+    on = item.callspec.params.get("network") if hasattr(item, "callspec") else None
+    return on in THOROUGH_SWEEPS and item.get_closest_marker("sweep") is not None
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ TIMES = Timeouts(ping_interval=None, shutdown_grace=0.0, close_timeout=0.1)
 MOST_TURNS = 12
 """Of one round trip; 3 on the poller and 4 on streams is usual, on a quiet server too. Less than the flooders
 are: a server that took one of them in each turn would show."""
+ONE = pytest.param(1, marks=pytest.mark.thorough("test_a_round_trip_takes_a_few_turns_whatever_others_send"))
 PATIENCE = 60.0
 """Seconds after which a test has hung."""
 
@@ -103,7 +104,7 @@ async def flood(network: UnixNetwork, packets: list[bytes], flowing: list[int], 
                 await trio.lowlevel.checkpoint()
 
 
-@pytest.mark.parametrize("flooders", [1, 14])
+@pytest.mark.parametrize("flooders", [ONE, 14])
 @pytest.mark.parametrize("kind", FLOODS)
 async def test_a_round_trip_takes_a_few_turns_whatever_others_send(
     network: UnixNetwork, kind: str, flooders: int

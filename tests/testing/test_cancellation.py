@@ -57,8 +57,23 @@ async def test_sends_are_whole_or_not_at_all(autojump_clock: Any) -> None:
     assert await cancel_everywhere(scenario) >= 3
 
 
-@pytest.mark.slow
 async def test_a_scenario_without_a_point_is_cancelled_as_a_whole(autojump_clock: Any) -> None:
+    checked: list[bool] = []
+
+    async def scenario() -> None:
+        for _ in range(3):
+            await trio.sleep(1)
+
+    async def check(point: CancellationPoint) -> None:
+        checked.append(point.cancelled)
+
+    runs = await cancel_everywhere(scenario, check=check)
+    assert len(checked) == runs == 9
+    assert checked.count(False) == 2
+
+
+@pytest.mark.thorough("test_a_scenario_without_a_point_is_cancelled_as_a_whole")
+async def test_a_connection_without_a_point_is_cancelled_as_a_whole(autojump_clock: Any) -> None:
     checked: list[bool] = []
 
     async def scenario() -> None:

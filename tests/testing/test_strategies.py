@@ -337,10 +337,11 @@ def test_deflate_parameters_are_accepted_or_declined(good: str, bad: str, compre
             lambda said: said.violation.section == "RFC 6455 5.4",
             Conversation((RawFrame(Opcode.CONTINUATION, masked=True),)),
         ),
-        (
+        pytest.param(
             conversations(valid=False, max_size=200),
             lambda said: said.violation.rule == "a message ends before the next one begins",
             2,
+            marks=pytest.mark.thorough("test_a_planted_fault_is_shown_by_its_smallest_example"),
         ),
     ],
 )
