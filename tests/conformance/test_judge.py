@@ -157,6 +157,35 @@ async def test_a_client_that_sends_its_next_request_has_refused(number, verdict,
 
 
 @pytest.mark.parametrize(
+    ("frames", "verdict", "seconds"),
+    [
+        pytest.param([pong("accepted?")], "FAILED", PACE.pause, id="accepts"),
+        pytest.param([close(1002)], "OK", PACE.pause + PACE.linger, id="refuses with a close frame and stays"),
+        pytest.param([], "FAILED", PACE.timeout, id="does nothing"),
+    ],
+)
+async def test_an_invalid_response_is_judged_in_bounded_time(frames, verdict, seconds, autojump_clock):
+    """A client that stays has the time to end its side only if it has accepted nothing."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    await theirs.send_all(request_bytes("/runCase?case=1"))
+    request = await SuitePeer(ours, client=False, pace=PACE, log=WireLog()).read_head()
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+
+        async def stay() -> None:
+            client = SuitePeer(theirs, client=True, pace=PACE, log=WireLog())
+            await client.read_head()
+            client.agree(None)
+            await trio.sleep(PACE.pause)
+            await client.send(tuple(frames))
+
+        nursery.start_soon(stay)
+        context = HandshakeContext()
+        result = await judge(BY_ID["21.3.4"], ours, client=False, pace=PACE, context=context, request=request)
+    assert (result.verdict, trio.current_time() - began) == (verdict, pytest.approx(seconds)), result.text
+
+
+@pytest.mark.parametrize(
     ("status", "verdict"),
     [(200, "FAILED"), (299, "FAILED"), (300, "OK"), (400, "OK"), (499, "OK"), (500, "NON-STRICT"), (501, "OK")],
 )

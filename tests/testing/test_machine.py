@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import pytest
 import trio
-from hypothesis import Phase, settings
-from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
+from hypothesis import Phase, find, settings
+from hypothesis.stateful import RULE_MARKER, invariant, precondition, rule, run_state_machine_as_test
 from support.handlers import echo
 
 from trio_ws import App, Limits, WebSocket
@@ -134,6 +134,16 @@ def test_an_error_of_the_handler_is_raised() -> None:
     with pytest.raises((ZeroDivisionError, ExceptionGroup)) as caught:  # one, or those of several connections
         run_state_machine_as_test(Raising, settings=FINDING)
     assert "in the handler" in repr(caught.value)
+
+
+def test_what_is_cancelled_may_be_cancelled_at_once() -> None:
+    """A call that begins cancelled does nothing, which is a promise, too."""
+    rules = [getattr(each, RULE_MARKER) for each in vars(WebSocketMachine).values() if hasattr(each, RULE_MARKER)]
+    turns = [each.arguments["turns"] for each in rules if "turns" in each.arguments]
+    assert len(turns) >= 5
+    once = settings(FINDING, max_examples=50)
+    assert {find(strategy, lambda number: number == 0, settings=once) for strategy in turns} == {0}
+    assert {find(strategy, lambda number: number == 6, settings=once) for strategy in turns} == {6}
 
 
 def test_a_torn_frame_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
