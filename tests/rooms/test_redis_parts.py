@@ -7,8 +7,10 @@ from typing import Any
 
 import coredis
 import pytest
+import trio
 from support.internals import internal
 from support.redis import collects_coredis, forgives_coredis
+from trio.testing import MockClock
 
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.connection.serialization import MAX_DEPTH
@@ -20,13 +22,14 @@ from trio_ws.rooms.redis.local_delivery import LocalDelivery
 from trio_ws.rooms.redis.options import Options
 from trio_ws.rooms.redis.pending import PendingPublish
 from trio_ws.rooms.redis.presence import PresenceTracker
-from trio_ws.rooms.redis.presence_scripts import REFRESH
+from trio_ws.rooms.redis.presence_scripts import ATTEND, REFRESH
 from trio_ws.rooms.redis.scripts import MOVED
 from trio_ws.rooms.redis.stream import StreamState, StreamSubscription
 from trio_ws.rooms.redis.stream_reader import StreamReader
 
 pytestmark = [forgives_coredis, collects_coredis]
 
+MIB = 1024 * 1024
 ROOMS = ["a", "b", "c", "d", "e"]
 
 
@@ -95,6 +98,48 @@ def test_news_are_delivered_only_to_a_stream_that_is_ready(lacking: str) -> None
     entry = StreamEntry("1-1", PreparedMessage("said"), frozenset(), sequence=1, publisher="other", number=1)
     assert stream.deliver_news(News(BEGINNING, [entry])) == (lacking == "nothing")
     assert heard == (["said"] if lacking == "nothing" else [])
+
+
+class CountingRedis(RefusingRedis):
+    """A client that answers writes with given numbers of members, and finds nothing else different.
+
+    Attributes:
+        writes: of each call, the number of rooms' parts that are written from the beginning.
+    """
+
+    def __init__(self, *counts: list[int]) -> None:
+        super().__init__(ATTEND)
+        self.counts, self.writes = list(counts), list[int]()
+
+    def evalsha(self, name: str, keys: list[str], args: list[Any]) -> None:
+        if name != self._refused:
+            self.results += ([],)
+            return
+        self.writes.append(args.count("anew"))
+        self.results += (self.counts.pop(0),)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "counts", "writes"),
+    [
+        pytest.param([1, 1], [[2]], [1], id="all are there"),
+        pytest.param([1, 1], [[1], [2]], [1, 1], id="one is lost"),
+        pytest.param([1, 1], [[3], [2]], [1, 1], id="one is too many"),
+        pytest.param([MIB, MIB], [[1], [2]], [1, 0], id="all are there after two parts"),
+        pytest.param([MIB, MIB], [[1], [1], [1], [2]], [1, 0, 1, 0], id="one is lost of two parts"),
+    ],
+)
+async def test_members_are_written_again_if_redis_has_others(
+    sizes: list[int], counts: list[list[int]], writes: list[int], autojump_clock: MockClock
+) -> None:
+    """Only the number after the last part says what Redis has."""
+    options = Options(presence_timeout=3, max_info_size=2 * MIB)
+    tracker, client = PresenceTracker(options, "me"), CountingRedis(*counts)
+    for number, size in enumerate(sizes):
+        tracker.enter("r", Presence(f"me-{number}", {"a": "x" * size}))
+    with trio.move_on_after(3.5):
+        await tracker.run(client)  # type: ignore[arg-type]
+    assert (client.writes, client.counts) == (writes, [])
 
 
 class QuietRedis(RefusingRedis):

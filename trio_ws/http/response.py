@@ -80,9 +80,7 @@ def response(
     connection.next_event()
     events: list[h11.Event] = [h11.Response(status_code=status, headers=fields, reason=_reason(status))]
     if body and not head_only:
-        events.append(h11.Data(data=body))
-    if length is None:
-        events.append(h11.EndOfMessage())
+        events.append(h11.Data(data=body))  # its end has no bytes: the length is known
     return b"".join(connection.send(event) or b"" for event in events)
 
 
