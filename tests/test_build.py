@@ -24,8 +24,10 @@ EXTENSIONS = ("trio_ws/protocol/_speedups", "trio_ws/native/_core")
 FOLDERS = ("tests", "docs", "examples", "tools", "benchmarks", ".ci")
 DOCUMENTS = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "Makefile")
 NO_COMPILER = {"CC": "false"}
-HASTY = '#!/bin/sh\nexec cc "$@" -O0\n'
-"""A compiler that optimizes nothing: that takes most of its time, and is seen where the package is installed."""
+HASTY = """#!/bin/sh
+while test $# -gt 1; do test "$1" = -o && : > "$2"; shift; done
+"""
+"""A compiler that writes empty files: what it compiles is what these tests have installed and run."""
 REQUIRED = {"TRIO_WS_REQUIRE_SPEEDUPS": "1"}
 
 pytestmark = [pytest.mark.skipif(os.name != "posix", reason="the compiler is chosen with CC"), pytest.mark.slow]

@@ -7,7 +7,6 @@ import gc
 import io
 import json
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from examples.process import forked
 from support.handlers import echo
 
 from trio_ws.cli.main import main
@@ -26,7 +26,6 @@ from .rigs import drive, serving
 ROOT = Path(__file__).parents[2]
 DRIVER = ROOT / "benchmarks" / "echo" / "client_websockets.py"
 """Written as users of `websockets` write it, for Autobahn's fuzzing server."""
-COMMAND = [sys.executable, "-m", "trio_ws"]
 
 
 @contextlib.contextmanager
@@ -178,12 +177,11 @@ async def test_a_driver_for_the_published_suite_runs_unchanged(tmp_path):
     port = free_port()
     cases = ["--only", "1,7.3,21.3", "--skip", "21.3.3"]  # a 503, after which it would try again for ten seconds
     arguments = ["conform", "client", "--listen", f"127.0.0.1:{port}", "--once", *cases]
-    command = [*COMMAND, *arguments, "--report", str(tmp_path)]
-    async with trio.open_nursery() as nursery:
-        suite = await nursery.start(partial(trio.run_process, command, capture_stdout=True, check=False))
+    async with forked(["trio-ws", *arguments, "--report", str(tmp_path)], tmp_path) as suite:
         await listening(port)
-        await trio.run_process([sys.executable, str(DRIVER), f"ws://127.0.0.1:{port}", "websockets"])
-        await suite.wait()
+        async with forked([str(DRIVER), f"ws://127.0.0.1:{port}", "websockets"], tmp_path) as driver:
+            assert await driver.ended() == 0
+        await suite.ended()
     report = json.loads((tmp_path / "client-websockets.json").read_text())
     verdicts = {each["id"]: each["verdict"] for each in report["cases"]}
     assert len(verdicts) == 16 + 6 + 18
@@ -194,10 +192,8 @@ async def test_a_driver_for_the_published_suite_runs_unchanged(tmp_path):
 async def test_an_interrupted_run_reports_what_ran(tmp_path):
     """Ctrl-C after the first case: the summary and the report are there."""
     port = free_port()
-    command = [*COMMAND, "conform", "client", "--listen", f"127.0.0.1:{port}", "--only", "1", "--report", str(tmp_path)]
-    async with trio.open_nursery() as nursery:
-        start = partial(trio.run_process, command, stdout=subprocess.PIPE, check=False)
-        suite = await nursery.start(start)
+    arguments = ["conform", "client", "--listen", f"127.0.0.1:{port}", "--only", "1", "--report", str(tmp_path)]
+    async with forked(["trio-ws", *arguments], tmp_path) as suite:
         await listening(port)
         await drive(f"ws://127.0.0.1:{port}/runCase?case=2&agent=ours")
         status = {"behavior": "UNKNOWN"}
@@ -208,10 +204,8 @@ async def test_an_interrupted_run_reports_what_ran(tmp_path):
         while status == {"behavior": "UNKNOWN"}:  # until the suite's end has ended, too
             await drive(f"ws://127.0.0.1:{port}/getCaseStatus?case=2&agent=ours", answer)
         assert status == {"behavior": "OK"}
-        suite.send_signal(signal.SIGINT)
-        await suite.wait()
-        output = b"".join([data async for data in suite.stdout]).decode()
-    assert re.search(r"1 cases ran; 15 did not run\. Failed: none\.", output)
+        await suite.interrupt()
+    assert re.search(r"1 cases ran; 15 did not run\. Failed: none\.", suite.output)
     assert (tmp_path / "client-ours.json").exists()
 
 
