@@ -11,8 +11,15 @@ from .rigs import SMALL, Witness, client_results, server_results
 
 CHAPTERS = {chapter.number: chapter for chapter in all_chapters(SMALL)}
 RUN = {"server": server_results, "client": client_results}
+THOROUGH = {("12", "client"), ("13", "server")}
+"""The same messages go through the same compression: one of these chapters on each side is enough at first."""
 PLAYED = [
-    pytest.param(chapter, side, id=f"{number} {side}")
+    pytest.param(
+        chapter,
+        side,
+        id=f"{number} {side}",
+        marks=[pytest.mark.thorough("test_a_chapter_in_memory")] * ((number, side) in THOROUGH),
+    )
     for number, chapter in CHAPTERS.items()
     for side in RUN
     if any(case.tests(side) for case in chapter.cases)

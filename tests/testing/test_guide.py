@@ -30,7 +30,7 @@ def files_of(text: str) -> dict[str, str]:
 @contextmanager
 def settings_of_the_guide() -> Iterator[None]:
     """Try few examples of each property: the strategies have tests of their own."""
-    settings.register_profile("guide", settings.get_profile("trio_ws"), max_examples=3, stateful_step_count=10)
+    settings.register_profile("guide", settings.get_profile("trio_ws"), max_examples=2, stateful_step_count=5)
     settings.load_profile("guide")
     try:
         yield
