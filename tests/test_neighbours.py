@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-TESTS = Path(__file__).parent
+import trio
+from examples.process import output_of_forked
 
 LEAVING = """
 import gc
@@ -38,17 +35,12 @@ def test_that_is_innocent(caplog):
 
 
 def run(folder: Path, content: str) -> str:
-    """Run tests with the hooks, and return what pytest prints."""
+    """Run tests with the hooks in another process, and return what pytest prints."""
     (folder / "test_two.py").write_text(content)
-    command = [sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "-p", "support.neighbours"]
-    return subprocess.run(
-        [*command, "--rootdir", str(folder), str(folder)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(TESTS), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout
+    command = ["-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "-p", "support.neighbours"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        return trio.run(output_of_forked, [*command, "--rootdir", str(folder), str(folder)], folder)
 
 
 @pytest.mark.slow
