@@ -54,7 +54,7 @@ def names(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
 
 
 async def received(messages: RoomWatch, count: int) -> list[str | bytes]:
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         return [(await anext(messages)).message for _ in range(count)]
 
 
@@ -94,7 +94,7 @@ async def test_node_publishes_as_on_the_page(room: str, redis: RedisServer, tmp_
 
     async def publish(*arguments: str) -> str:
         run = partial(trio.run_process, [*command, *arguments], capture_stdout=True)
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             return (await run()).stdout.decode().strip()
 
     lost: list[int | None] = []

@@ -21,7 +21,7 @@ from trio_ws.testing import TestResponse
 from trio_ws.testing.http import fetch
 from trio_ws.testing.recorder import ServerRecorder
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds that a whole test may take."""
 QUICK = Timeouts(open_timeout=5.0, close_timeout=2.0, ping_interval=None)
 
