@@ -22,15 +22,16 @@ CLOSINGS = (
     (3000, "registered"),
     (4999, "\N{EURO SIGN}" * 41),  # 123 bytes: all that fits
 )
+WITH_ONE_LIBRARY = pytest.mark.thorough("test_compressed_messages_come_back")
 SETTINGS = [
     pytest.param(True, id="defaults"),
     pytest.param(False, id="none"),
-    pytest.param(Compression(send_context=True), id="contexts"),
-    pytest.param(Compression(receive_context=False), id="no contexts"),
+    pytest.param(Compression(send_context=True), id="contexts", marks=WITH_ONE_LIBRARY),
+    pytest.param(Compression(receive_context=False), id="no contexts", marks=WITH_ONE_LIBRARY),
     pytest.param(Compression(send_window_bits=9, receive_window_bits=9), id="small windows"),
-    pytest.param(Compression(threshold=0), id="even the smallest message"),
+    pytest.param(Compression(threshold=0), id="even the smallest message", marks=WITH_ONE_LIBRARY),
 ]
-"""Our compression."""
+"""Our compression. What is thorough is tested with `websockets` in each run, in both roles."""
 
 
 @functools.cache
