@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import trio
 
-from hostile.attacker import Attacker, attack
+from hostile.attacker import Answer, Attacker, attack
 from trio_ws import Server, WebSocket, WebSocketDisconnect, open_websocket, serve_websocket
 
 Handler = Callable[[WebSocket], Awaitable[object]]
@@ -81,6 +81,20 @@ class Arena:
         """Connect one more attacker; `plain`: without TLS, whatever the server expects."""
         self.attackers += 1
         return attack(self.server.port, tls=None if plain else self._tls, small=small)
+
+    @asynccontextmanager
+    async def websocket(
+        self, *extra: tuple[str, str | bytes], behind: bytes = b"", **how: Any
+    ) -> AsyncIterator[tuple[Attacker, bytes]]:
+        """Connect one more attacker that opens a WebSocket; what came behind the 101 is beside it."""
+        async with self.attack(**how) as attacker:
+            yield attacker, await attacker.handshake(*extra, behind=behind)
+
+    async def ask(self, data: bytes) -> Answer:
+        """Connect one more attacker that sends bytes; return the server's last answer."""
+        async with self.attack() as attacker:
+            assert await attacker.send(data)
+            return await attacker.answer()
 
     @property
     def alone(self) -> bool:

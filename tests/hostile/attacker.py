@@ -117,6 +117,14 @@ class Attacker:
         assert answer.headers["sec-websocket-accept"] == accept_token(KEY)
         return answer.rest
 
+    async def at_least(self, size: int, beginning: bytes) -> bytes:
+        """Return what has come, and what comes until there is so much."""
+        while len(beginning) < size:
+            part = await self.receive()
+            assert part, f"the connection ended after {beginning!r}"
+            beginning += part
+        return beginning
+
     async def frames(self, beginning: bytes = b"") -> list[tuple[int, bytes]]:
         """Return the frames up to the end of the connection."""
         return frames_of(beginning + await self.rest())

@@ -37,8 +37,7 @@ async def slow_echo(ws: WebSocket) -> None:
 
 
 async def test_messages_behind_the_request_are_answered(arenas: Arenas) -> None:
-    async with arenas.open() as arena, arena.attack() as attacker:
-        rest = await attacker.handshake(behind=EARLY)
+    async with arenas.open() as arena, arena.websocket(behind=EARLY) as (attacker, rest):
         frames = await attacker.frames(rest) if await attacker.send(close_frame(3001)) else []
         assert sorted(frames[:3]) == [(TEXT, b"early"), (BINARY, bytes(300)), (PONG, b"p")]
         assert close_codes(frames) == [3001]
@@ -50,9 +49,7 @@ async def test_messages_and_close_behind_the_request_reach_the_handler(arenas: A
     ends: list[int] = []
 
     async with arenas.open(lambda ws: sees_end(ws, ends, received)) as arena:
-        async with arena.attack() as attacker:
-            await attacker.send(request() + EARLY + close_frame(3001, b"bye"))
-            answer = await attacker.answer()
+        answer = await arena.ask(request() + EARLY + close_frame(3001, b"bye"))
         assert answer.status == 101
         assert frames_of(answer.rest) == [(PONG, b"p"), (CLOSE, b"\x0b\xb9bye")]
         await until(lambda: arena.ended)
@@ -62,8 +59,7 @@ async def test_messages_and_close_behind_the_request_reach_the_handler(arenas: A
 
 
 async def test_messages_wait_for_a_handler_that_is_slow_to_accept(arenas: Arenas) -> None:
-    async with arenas.open(slow_echo, auto_accept=False) as arena, arena.attack() as attacker:
-        rest = await attacker.handshake(behind=EARLY)
+    async with arenas.open(slow_echo, auto_accept=False) as arena, arena.websocket(behind=EARLY) as (attacker, rest):
         assert await attacker.send(close_frame(3001))
         frames = await attacker.frames(rest)
         assert sorted(frames[:3]) == [(TEXT, b"early"), (BINARY, bytes(300)), (PONG, b"p")]
@@ -131,8 +127,7 @@ async def test_reset_at_any_point_of_a_conversation_ends_it_with_1006(arenas: Ar
 
     async with arenas.open(lambda ws: sees_end(ws, ends), limits=limit) as arena:
         for point in points:
-            async with arena.attack() as attacker:
-                await attacker.handshake()
+            async with arena.websocket() as (attacker, _):
                 assert await attacker.send(session[:point])
                 await attacker.reset()
         await until(lambda: len(arena.ended) == len(points))
@@ -152,8 +147,7 @@ async def test_reset_while_the_server_sends_ends_the_sender(arenas: Arenas) -> N
 
     async with arenas.open(pour) as arena:
         for _ in range(5):
-            async with arena.attack(small=True) as attacker:
-                await attacker.handshake()
+            async with arena.websocket(small=True) as (attacker, _):
                 await attacker.receive()
                 await attacker.reset()
         await until(lambda: len(arena.ended) == 5)
@@ -163,11 +157,8 @@ async def test_reset_while_the_server_sends_ends_the_sender(arenas: Arenas) -> N
 
 async def test_reset_in_the_closing_handshake_is_no_error(arenas: Arenas) -> None:
     async with arenas.open(lambda ws: ws.close(3000, "go")) as arena:
-        async with arena.attack() as attacker:
-            rest = await attacker.handshake()
-            while not rest:
-                rest = await attacker.receive()
-            assert close_codes(frames_of(rest)) == [3000]
+        async with arena.websocket() as (attacker, rest):
+            assert close_codes(frames_of(await attacker.at_least(1, rest))) == [3000]
             await attacker.reset()
         await until(lambda: arena.ended)
         assert [code for _, code in arena.ended] == [3000]

@@ -127,12 +127,9 @@ async def test_more_connections_than_allowed_are_answered_503(arenas: Arenas, li
             for _ in range(3):
                 await (await stack.enter_async_context(arena.attack())).handshake()
             for _ in range(5):
-                async with arena.attack() as attacker:
-                    await attacker.send(request())
-                    assert (await attacker.answer()).status == 503
+                assert (await arena.ask(request())).status == 503
         await arena.all_gone()
-        async with arena.attack() as attacker:
-            rest = await attacker.handshake(behind=close_frame())
+        async with arena.websocket(behind=close_frame()) as (attacker, rest):
             assert close_codes(await attacker.frames(rest)) == [1000]
 
 

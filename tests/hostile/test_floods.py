@@ -56,8 +56,7 @@ async def test_pings_of_a_peer_that_reads_are_all_answered(arenas: Arenas) -> No
     """3,000 pings as fast as they go: 3,000 pongs, in order."""
     sent = [b"%d" % number for number in range(3000)]
     async with arenas.open() as arena:
-        async with arena.attack() as attacker:
-            rest = await attacker.handshake()
+        async with arena.websocket() as (attacker, rest):
 
             async def pour() -> None:
                 for start in range(0, len(sent), 500):
@@ -102,8 +101,7 @@ async def test_ping_flood_without_reading_is_aborted_with_1013(arenas: Arenas) -
     ends: list[int] = []
 
     async with arenas.open(lambda ws: sees_end(ws, ends), timeouts=Timeouts(send_timeout=0.3)) as arena:
-        async with arena.attack(small=True) as attacker:
-            await attacker.handshake()
+        async with arena.websocket(small=True) as (attacker, _):
             await until(lambda: arena.websockets)
             with trio.fail_after(20):
                 while not ends:
@@ -121,8 +119,7 @@ async def test_message_of_too_many_fragments_is_refused(arenas: Arenas, payload:
     """One frame more than the most is a 1009, however little they hold."""
     most = 5000
     async with arenas.open(limits=Limits(max_fragments=most)) as arena:
-        async with arena.attack() as attacker:
-            rest = await attacker.handshake()
+        async with arena.websocket() as (attacker, rest):
             first = frame(BINARY, payload, fin=False)
             await attacker.send(first + frame(CONTINUATION, payload, fin=False) * (most - 1))
             await attacker.send(frame(CONTINUATION, payload, fin=False))
@@ -133,29 +130,25 @@ async def test_message_of_too_many_fragments_is_refused(arenas: Arenas, payload:
 async def test_message_of_maximum_fragments_passes_in_bounded_memory(arenas: Arenas) -> None:
     """What is kept of a message is its bytes, not its fragments."""
     most = 6000
-    async with arenas.open(limits=Limits(max_fragments=most)) as arena, arena.attack() as attacker:
-        rest = await attacker.handshake()
+    async with arenas.open(limits=Limits(max_fragments=most)) as arena, arena.websocket() as (attacker, rest):
         data = frame(TEXT, b"a", fin=False) + frame(CONTINUATION, b"b", fin=False) * (most - 2)
         with traced_memory():
             await attacker.send(data)
             await attacker.send(frame(PING, b"done"))
-            while not rest:
-                rest = await attacker.receive()
-            assert frames_of(rest) == [(PONG, b"done")]
+            assert frames_of(await attacker.at_least(1, rest)) == [(PONG, b"done")]
             peak = tracemalloc.get_traced_memory()[1]
         assert peak < 400 * 1024, "70 bytes for each would show"
         await attacker.send(frame(CONTINUATION, b"c"))
-        rest = b""
+        data = b""
         with trio.fail_after(10):
-            while not rest.endswith(b"bc"):
-                rest += await attacker.receive()
-        assert frames_of(rest) == [(TEXT, b"a" + b"b" * (most - 2) + b"c")]
+            while not data.endswith(b"bc"):
+                data += await attacker.receive()
+        assert frames_of(data) == [(TEXT, b"a" + b"b" * (most - 2) + b"c")]
 
 
 async def test_empty_fragments_between_pings_do_not_extend_a_message(arenas: Arenas) -> None:
     """Control frames in between do not start the count of fragments again."""
-    async with arenas.open(limits=Limits(max_fragments=100)) as arena, arena.attack() as attacker:
-        rest = await attacker.handshake()
+    async with arenas.open(limits=Limits(max_fragments=100)) as arena, arena.websocket() as (attacker, rest):
         await attacker.send(frame(TEXT, fin=False) + (frame(PING) + frame(CONTINUATION, fin=False)) * 100)
         assert close_codes(await attacker.frames(rest)) == [1009]
 
@@ -228,8 +221,7 @@ async def test_large_bomb_is_refused_whatever_its_fragments(arenas: Arenas, frag
     data = bomb(64 * MIB)
     step = len(data) // fragments + 1
     parts = [data[start : start + step] for start in range(0, len(data), step)]
-    async with arenas.open(compression=True) as arena, arena.attack() as attacker:
-        rest = await attacker.handshake(OFFER)
+    async with arenas.open(compression=True) as arena, arena.websocket(OFFER) as (attacker, rest):
         for number, part in enumerate(parts):
             opcode = CONTINUATION if number else BINARY
             whole = frame(opcode, part, fin=number == len(parts) - 1, rsv1=not number)

@@ -267,8 +267,7 @@ async def test_peer_text_in_the_log_is_escaped(arenas: Arenas) -> None:
     async with arenas.open(until_the_end) as arena:
         for data in bad:
             await answer_to(arena, data)
-        async with arena.attack() as attacker:
-            await attacker.handshake(behind=close_frame(4000, reason.encode()))
+        async with arena.websocket(behind=close_frame(4000, reason.encode())) as (attacker, _):
             await attacker.rest()
         await until(lambda: len(arenas.caplog.records) == len(bad) + 1)
         assert arenas.caplog.records[-1].getMessage().endswith(f"closed with 4000, reason {reason!a}")

@@ -65,9 +65,7 @@ async def test_bad_reject_headers_are_refused_and_good_reject_works(arenas: Aren
         await ws.reject(418, headers={"X-Good": "yes"}, body=b"\r\n\r\n\0")
 
     async with arenas.open(handler, auto_accept=False) as arena:
-        async with arena.attack() as attacker:
-            await attacker.send(request())
-            answer = await attacker.answer()
+        answer = await arena.ask(request())
         assert answer.status == 418
         assert set(answer.headers) == {"x-good", "content-length", "connection"}
         assert answer.rest == b"\r\n\r\n\0"
@@ -80,9 +78,7 @@ async def test_bad_headers_of_a_raised_rejection_end_in_a_500(arenas: Arenas) ->
         raise Reject(403, headers={"X-Bad": "a\r\nX-Injected: 1"})
 
     async with arenas.open(handler, auto_accept=False, errors=1) as arena:
-        async with arena.attack() as attacker:
-            await attacker.send(request())
-            answer = await attacker.answer()
+        answer = await arena.ask(request())
         assert answer.status == 500
         assert "x-injected" not in answer.headers
 
@@ -93,9 +89,8 @@ async def test_rejection_that_http_does_not_allow_ends_in_a_500(arenas: Arenas) 
     async def handler(ws: WebSocket) -> None:
         raise Reject(304, body=b"not modified")
 
-    async with arenas.open(handler, auto_accept=False, errors=1) as arena, arena.attack() as attacker:
-        await attacker.send(request())
-        assert (await attacker.answer()).status == 500
+    async with arenas.open(handler, auto_accept=False, errors=1) as arena:
+        assert (await arena.ask(request())).status == 500
 
 
 async def test_peer_text_that_is_sent_back_as_a_header_cannot_inject(arenas: Arenas) -> None:
@@ -105,9 +100,7 @@ async def test_peer_text_that_is_sent_back_as_a_header_cannot_inject(arenas: Are
         await ws.accept(headers={"X-Echo": ws.query_parameters["q"]})
 
     async with arenas.open(handler, auto_accept=False, errors=1) as arena:
-        async with arena.attack() as attacker:
-            await attacker.send(request(line="GET /attack?q=a%0d%0aX-Injected:%201 HTTP/1.1"))
-            answer = await attacker.answer()
+        answer = await arena.ask(request(line="GET /attack?q=a%0d%0aX-Injected:%201 HTTP/1.1"))
         assert answer.status == 500
         assert "x-injected" not in answer.headers
 
@@ -119,11 +112,8 @@ async def test_messages_may_hold_anything(arenas: Arenas) -> None:
         await ws.send("\r\n\0")
         await ws.close(3000, "\r\n\0")
 
-    async with arenas.open(handler) as arena, arena.attack() as attacker:
-        rest = await attacker.handshake()
-        while len(rest) < 12:
-            rest += await attacker.receive()
-        assert frames_of(rest) == [(TEXT, b"\r\n\0"), (8, b"\x0b\xb8\r\n\0")]
+    async with arenas.open(handler) as arena, arena.websocket() as (attacker, rest):
+        assert frames_of(await attacker.at_least(12, rest)) == [(TEXT, b"\r\n\0"), (8, b"\x0b\xb8\r\n\0")]
 
 
 class Careless:

@@ -39,8 +39,7 @@ async def test_peer_that_never_reads_is_aborted_with_1013_in_time(arenas: Arenas
             waited.append(trio.current_time() - began)
 
     async with arenas.open(pour, timeouts=QUICK) as arena:
-        async with arena.attack(small=True) as attacker:
-            await attacker.handshake()
+        async with arena.websocket(small=True) as (_attacker, _):
             await until(lambda: ends)
             await arena.all_gone()
         assert ends == [1013]
@@ -62,8 +61,7 @@ async def test_peer_that_sends_and_never_reads_is_aborted_too(arenas: Arenas) ->
             ends.append(end.code)
 
     async with arenas.open(echo_to_the_end, timeouts=QUICK) as arena:
-        async with arena.attack(small=True) as attacker:
-            await attacker.handshake()
+        async with arena.websocket(small=True) as (attacker, _):
             sent = frame(BINARY, bytes(60_000))
             with trio.move_on_after(10):
                 while await attacker.send(sent):
@@ -110,8 +108,7 @@ async def test_close_to_a_peer_that_never_reads_frees_the_connection(arenas: Are
         returned.append(True)
 
     timeouts = Timeouts(send_timeout=20, close_timeout=0.3, cleanup_timeout=0.5)
-    async with arenas.open(pour, timeouts=timeouts) as arena, arena.attack(small=True) as attacker:
-        await attacker.handshake()
+    async with arenas.open(pour, timeouts=timeouts) as arena, arena.websocket(small=True) as (_attacker, _):
         await until(lambda: returned)
         await arena.all_gone()
         assert [code for _, code in arena.ended] == [3000]
@@ -135,8 +132,7 @@ async def test_peer_that_stalls_in_mid_frame_is_ended_by_keepalive(arenas: Arena
     async with arenas.open(lambda ws: sees_end(ws, ends), timeouts=LIVELY) as arena:
 
         async def stall(data: bytes) -> None:
-            async with arena.attack() as attacker:
-                rest = await attacker.handshake()
+            async with arena.websocket() as (attacker, rest):
                 await attacker.send(data)
                 frames = await attacker.frames(rest)
                 assert [opcode for opcode, _ in frames] == [PING, 8]
@@ -157,8 +153,7 @@ async def test_peer_that_vanishes_between_frames_is_ended_by_keepalive(arenas: A
     async def busy(ws: WebSocket) -> None:
         await noted_when_cancelled(cancelled)
 
-    async with arenas.open(busy, timeouts=LIVELY) as arena, arena.attack() as attacker:
-        await attacker.handshake()
+    async with arenas.open(busy, timeouts=LIVELY) as arena, arena.websocket() as (_attacker, _):
         await until(lambda: cancelled)
         await arena.all_gone()
         assert [code for _, code in arena.ended] == [1011]
@@ -170,8 +165,7 @@ async def test_half_closed_client_is_gone(arenas: Arenas) -> None:
 
     async with arenas.open(lambda ws: sees_end(ws, ends)) as arena:
         for data in (b"", *STALLS.values()):
-            async with arena.attack() as attacker:
-                await attacker.handshake(behind=data)
+            async with arena.websocket(behind=data) as (attacker, _):
                 assert isinstance(attacker.stream, trio.SocketStream)
                 await attacker.stream.send_eof()
                 assert close_codes(frames_of(await attacker.rest())) == []
@@ -202,8 +196,7 @@ async def test_outbox_of_silent_peer_is_bounded_with_pings_and_pongs(arenas: Are
 
     timeouts = Timeouts(send_timeout=0.4, close_timeout=0.5)
     async with arenas.open(pour, limits=Limits(outbox_bytes=high_water), timeouts=timeouts) as arena:
-        async with arena.attack(small=True) as attacker:
-            await attacker.handshake()
+        async with arena.websocket(small=True) as (attacker, _):
             with trio.move_on_after(10):
                 while await attacker.send(frame(PING, bytes(125)) * 100):
                     channel = arena.websockets[0].context.channel

@@ -30,9 +30,8 @@ async def test_silent_client_is_answered_408(arenas: Arenas) -> None:
 
 @pytest.mark.parametrize("length", [1, 30, len(request()) - 1])
 async def test_client_that_stops_within_its_head_is_answered_408(arenas: Arenas, length: int) -> None:
-    async with arenas.open(timeouts=IMPATIENT) as arena, arena.attack() as attacker:
-        assert await attacker.send(request()[:length])
-        assert (await attacker.answer()).status == 408
+    async with arenas.open(timeouts=IMPATIENT) as arena:
+        assert (await arena.ask(request()[:length])).status == 408
 
 
 async def test_dripping_client_is_answered_408(arenas: Arenas) -> None:
@@ -118,9 +117,7 @@ async def test_client_without_handler_answer_is_refused_in_time(arenas: Arenas) 
     cancelled: list[bool] = []
 
     async with arenas.open(lambda ws: noted_when_cancelled(cancelled), timeouts=IMPATIENT, auto_accept=False) as arena:
-        async with arena.attack() as attacker:
-            await attacker.send(request())
-            answer = await attacker.answer()
+        answer = await arena.ask(request())
         assert answer.status == 503
         assert cancelled == [True]
         assert not arena.ended

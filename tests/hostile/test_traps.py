@@ -50,9 +50,8 @@ OFFER = ("Sec-WebSocket-Extensions", "permessage-deflate")
 @pytest.mark.parametrize("value", [b"caf\xc3\xa9", b"\xff", b"chat, \xe2\x98\x83", b"chat;\x80"])
 async def test_subprotocol_outside_ascii_ends_the_server(arenas: Arenas, value: bytes) -> None:
     """It is a 400, also where subprotocols are spoken."""
-    async with arenas.open(subprotocols=("chat",)) as arena, arena.attack() as attacker:
-        await attacker.send(request(("Sec-WebSocket-Protocol", value)))
-        assert (await attacker.answer()).status == 400
+    async with arenas.open(subprotocols=("chat",)) as arena:
+        assert (await arena.ask(request(("Sec-WebSocket-Protocol", value)))).status == 400
 
 
 async def test_bad_parameters_of_permessage_deflate_end_the_server(arenas: Arenas) -> None:
@@ -99,11 +98,8 @@ async def test_pong_raised_while_closing_ends_the_server(arenas: Arenas) -> None
         closed.set()
         await ws.context.open_channel().closing.close(3000, "")
 
-    async with arenas.open(goodbye) as arena, arena.attack() as attacker:
-        rest = await attacker.handshake()
-        while not rest:
-            rest = await attacker.receive()
-        assert frames_of(rest) == [(CLOSE, b"\x0b\xb8")]
+    async with arenas.open(goodbye) as arena, arena.websocket() as (attacker, rest):
+        assert frames_of(await attacker.at_least(1, rest)) == [(CLOSE, b"\x0b\xb8")]
         noise = frame(PING, b"a") + frame(PONG, b"b") + frame(TEXT, b"c") + frame(PONG)
         await attacker.send(noise * 10 + close_frame(3000))
         assert await attacker.frames() == []
@@ -121,11 +117,8 @@ async def test_ping_hangs_after_close(arenas: Arenas) -> None:
                 await ws.ping()
             raised.append(when)
 
-    async with arenas.open(pinging) as arena, arena.attack() as attacker:
-        rest = await attacker.handshake()
-        while not rest:
-            rest = await attacker.receive()
-        assert frames_of(rest)[0][0] == PING
+    async with arenas.open(pinging) as arena, arena.websocket() as (attacker, rest):
+        assert frames_of(await attacker.at_least(1, rest))[0][0] == PING
         await attacker.send(close_frame())
         await until(lambda: len(raised) == 3)
 
@@ -139,8 +132,7 @@ async def test_size_limit_counted_in_characters(arenas: Arenas) -> None:
                 frame(TEXT, data),
                 frame(TEXT, data[:333], fin=False) + frame(0, data[333:]),
             ):
-                async with arena.attack() as attacker:
-                    rest = await attacker.handshake()
+                async with arena.websocket() as (attacker, rest):
                     await attacker.send(frames + close_frame())
                     assert close_codes(await attacker.frames(rest)) == [code]
 
@@ -160,8 +152,7 @@ async def test_inflate_limit_without_unconsumed_tail(arenas: Arenas) -> None:
         for size in (limit, limit + 1):
             stream = zlib.compressobj(9, zlib.DEFLATED, -15)
             data = (stream.compress(b"ab" * (size // 2) + b"c" * (size % 2)) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
-            async with arena.attack() as attacker:
-                await attacker.handshake(OFFER)
+            async with arena.websocket(OFFER) as (attacker, _):
                 await attacker.send(frame(BINARY, data, rsv1=True) + close_frame())
                 await attacker.rest()
         await until(lambda: len(ends) == 2)
@@ -184,8 +175,7 @@ async def test_empty_message_taken_for_none(arenas: Arenas) -> None:
         received.extend([each async for each in ws])
         received.append("over")
 
-    async with arenas.open(every_way) as arena, arena.attack() as attacker:
-        await attacker.handshake()
+    async with arenas.open(every_way) as arena, arena.websocket() as (attacker, _):
         for opcode in (BINARY, BINARY, TEXT, BINARY, BINARY, BINARY, TEXT, BINARY):
             await attacker.send(frame(opcode))
         await attacker.send(close_frame())
@@ -256,8 +246,7 @@ async def test_keepalive_kills_a_peer_that_we_stopped_reading_from(arenas: Arena
 
     timeouts = Timeouts(ping_interval=0.1, ping_timeout=0.1)
     async with arenas.open(slow, timeouts=timeouts, limits=Limits(inbox_messages=1)) as arena:
-        async with arena.attack() as attacker:
-            await attacker.handshake(behind=frame(TEXT, b"x") * 100)
+        async with arena.websocket(behind=frame(TEXT, b"x") * 100) as (attacker, _):
             await until(lambda: received)
             await attacker.send(close_frame(3000))
             await attacker.rest()
@@ -277,8 +266,7 @@ async def test_close_code_of_the_peer_arrives_as_1006(arenas: Arenas) -> None:
 
     async with arenas.open(note) as arena:
         for code in (1000, 1001, 3456, 4999):
-            async with arena.attack() as attacker:
-                await attacker.handshake(behind=close_frame(code, b"why"))
+            async with arena.websocket(behind=close_frame(code, b"why")) as (attacker, _):
                 await attacker.rest()
         await until(lambda: len(arena.ended) == 4)
         assert seen == [(1000, "why"), (1001, "why"), (3456, "why"), (4999, "why")]
@@ -297,8 +285,7 @@ async def test_second_receive_after_a_disconnect_hangs(arenas: Arenas) -> None:
         seen.append(await ws.recv())
         seen.append([message async for message in ws])
 
-    async with arenas.open(insist) as arena, arena.attack() as attacker:
-        await attacker.handshake(behind=close_frame())
+    async with arenas.open(insist) as arena, arena.websocket(behind=close_frame()) as (attacker, _):
         await attacker.rest()
         await until(lambda: len(seen) == 3)
     first, *others = seen
@@ -340,9 +327,7 @@ async def test_subprotocol_that_was_not_offered_ends_the_server(arenas: Arenas) 
         await ws.accept()
 
     async with arenas.open(stubborn, auto_accept=False, errors=1) as arena:
-        async with arena.attack() as attacker:
-            await attacker.send(request(("Sec-WebSocket-Protocol", "chat")))
-            assert (await attacker.answer()).status == 500
+        assert (await arena.ask(request(("Sec-WebSocket-Protocol", "chat")))).status == 500
         async with arena.attack() as attacker:
             line = "GET /other HTTP/1.1"
             await attacker.send(request(("Sec-WebSocket-Protocol", "chat"), line=line) + close_frame())

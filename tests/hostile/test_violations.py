@@ -38,17 +38,15 @@ async def test_server_ends_connection_of_client_on_protocol_error(arenas: Arenas
     async with arenas.open(note, compression=compression) as arena:
 
         async def violate(name: str, code: int, data: bytes) -> None:
-            async with arena.attack() as attacker:
-                rest = await attacker.handshake(*[OFFER] * compression)
+            async with arena.websocket(*[OFFER] * compression) as (attacker, rest):
                 await attacker.send(frame(TEXT, name.encode()))
-                while not rest:
-                    rest = await attacker.receive()
+                begun = await attacker.at_least(1, rest)
                 for start in range(0, len(data), cut):
                     if not await attacker.send(data[start : start + cut]):
                         break
                     if cut == 1:
                         await trio.lowlevel.checkpoint()
-                frames = await attacker.frames(rest)
+                frames = await attacker.frames(begun)
             assert frames[0] == (TEXT, name.encode()), name
             assert close_codes(frames) == [code], name
 
@@ -66,8 +64,7 @@ async def test_what_comes_behind_a_violation_is_dropped(arenas: Arenas) -> None:
     ends: list[int] = []
 
     async with arenas.open(lambda ws: sees_end(ws, ends, received)) as arena:
-        async with arena.attack() as attacker:
-            await attacker.handshake()
+        async with arena.websocket() as (attacker, _):
             await attacker.send(frame(TEXT, b"before") + b"\xff\x00" + frame(TEXT, b"after") * 1000)
             for _ in range(20):
                 if not await attacker.send(frame(TEXT, b"after") * 1000):
@@ -81,8 +78,7 @@ async def test_what_comes_behind_a_violation_is_dropped(arenas: Arenas) -> None:
 async def test_too_large_a_message_is_refused_on_its_header_alone(arenas: Arenas) -> None:
     """1009 comes without a byte of payload; a message of exactly the limit passes."""
     async with arenas.open(limits=Limits(max_message_size=1000)) as arena:
-        async with arena.attack() as attacker:
-            rest = await attacker.handshake()
+        async with arena.websocket() as (attacker, rest):
             await attacker.send(frame(TEXT, b"a" * 1000) + frame(TEXT, b"a" * 1001)[:8])
             frames = await attacker.frames(rest)
         assert close_codes(frames) == [1009]
@@ -91,8 +87,7 @@ async def test_too_large_a_message_is_refused_on_its_header_alone(arenas: Arenas
 
 async def test_client_that_never_ends_after_a_violation_is_aborted(arenas: Arenas) -> None:
     """It has a short time to read why; then the connection ends without its help."""
-    async with arenas.open() as arena, arena.attack() as attacker:
-        await attacker.handshake()
+    async with arenas.open() as arena, arena.websocket() as (attacker, _):
         await attacker.send(b"\xff\xff")
         began = trio.current_time()
         await arena.all_gone()

@@ -58,6 +58,14 @@ class Ear:
                 await self._changed.wait()
 
 
+@asynccontextmanager
+async def hearing(backplane: Backplane, history: int = 0, **options: Any) -> AsyncIterator[Ear]:
+    """Subscribe to the room."""
+    ear = Ear()
+    async with backplane.subscribe("room", ear, history=history, **options) as ear.log:
+        yield ear
+
+
 class Signed:
     """A connection with credentials, as revocations see it."""
 

@@ -23,7 +23,7 @@ from trio_ws.rooms.redis import RedisBackplane, presence
 from trio_ws.rooms.redis.calls import execute as calls_execute
 from trio_ws.rooms.redis.command import Command
 
-from .conformance import NOBODY, Ear
+from .conformance import NOBODY, Ear, hearing
 from .hall import open_hall
 
 pytestmark = [needs_redis, forgives_coredis, collects_coredis]
@@ -129,8 +129,7 @@ async def test_message_that_redis_finds_too_large_fails_alone(redis, caplog) -> 
     redis.ask("CONFIG SET proto-max-bulk-len 1mb")
     try:
         async with unharmed(redis, caplog, relinked=True, max_message_size=2**22) as backplane:
-            ear = Ear()
-            async with backplane.subscribe("room", ear, history=0):
+            async with hearing(backplane) as ear:
                 async with trio.open_nursery() as nursery:
                     for number in range(10):
                         nursery.start_soon(backplane.publish, "room", PreparedMessage(str(number)), NOBODY)
@@ -198,8 +197,7 @@ async def test_room_whose_stream_is_something_else_fails_alone(redis, caplog) ->
 async def test_unreadable_room_has_one_record_until_it_is_read(redis, caplog, command) -> None:
     key = "trio_ws:{=room}:messages"
     async with unharmed(redis, caplog, poll_interval=0.02, retention=1.2) as backplane:  # prolonged each 0.3 s
-        ear = Ear()
-        async with backplane.subscribe("room", ear, history=5):
+        async with hearing(backplane, 5) as ear:
             for times in (1, 2):
                 redis.ask(f"DEL {key}")
                 redis.ask(command.format(key))
@@ -243,8 +241,7 @@ async def test_room_that_cannot_be_told_of_has_one_record(redis, caplog) -> None
 async def test_message_in_the_stream_is_acknowledged_whatever_fails(redis, caplog) -> None:
     """It would be heard, and its publisher would be told that it is certain not to be."""
     async with unharmed(redis, caplog) as backplane:
-        ear = Ear()
-        async with backplane.subscribe("room", ear, history=0):
+        async with hearing(backplane) as ear:
             redis.ask("ACL SETUSER default -hset -hlen -pexpire -publish")
             try:
                 await backplane.publish("room", PreparedMessage("said"), NOBODY)
@@ -355,8 +352,7 @@ async def test_attendance_of_many_members_is_told_in_pieces(redis, caplog, monke
 
 async def test_error_of_our_own_costs_the_link_and_nothing_else(redis, caplog, monkeypatch) -> None:
     async with unharmed(redis, caplog, relinked=True) as backplane:
-        ear = Ear()
-        async with backplane.subscribe("room", ear, history=0):
+        async with hearing(backplane) as ear:
             monkeypatch.setattr(internal(backplane, "_reader"), "_read_entries", None)
             redis.ask('PUBLISH trio_ws:{=room}:news ""')
             await backplane.publish("room", PreparedMessage("said"), NOBODY)
@@ -379,8 +375,7 @@ async def test_member_that_is_not_ours_is_skipped_with_one_record(redis, caplog,
 
 async def test_strange_news_on_a_channel_change_nothing(redis, caplog) -> None:
     async with unharmed(redis, caplog) as backplane:
-        ear = Ear()
-        async with backplane.subscribe("room", ear, history=0):
+        async with hearing(backplane) as ear:
             for text in ('""', "text", '"\\xff\\x00"', "9" * 5000):
                 redis.ask(f"PUBLISH trio_ws:{{=room}}:news {text}")
             await backplane.publish("room", PreparedMessage("said"), NOBODY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 import trio
@@ -19,7 +20,7 @@ from trio_ws.rooms.redis.callers import WaitingCallers
 from trio_ws.rooms.redis.command import Command
 from trio_ws.rooms.redis.entries import parse_news
 
-from .conformance import NOBODY, Ear
+from .conformance import NOBODY, Ear, hearing
 from .test_redis_faults import say, two_processes, until
 
 pytestmark = [needs_redis, forgives_coredis, collects_coredis]
@@ -119,8 +120,7 @@ async def test_messages_too_large_for_a_notification_are_read(redis) -> None:
 
 async def test_cancelled_publisher_disturbs_no_other_of_its_call(redis) -> None:
     async with two_processes(redis) as (_line, near, _far):
-        ear = Ear()
-        async with near.subscribe("room", ear, history=0), trio.open_nursery() as nursery:
+        async with hearing(near) as ear, trio.open_nursery() as nursery:
             redis.stop()
             scope = trio.CancelScope()
 
@@ -182,8 +182,7 @@ async def test_messages_with_one_key_in_one_call_are_one(redis) -> None:
 
 async def test_scripts_that_redis_has_lost_are_sent_again(redis) -> None:
     backplane = RedisBackplane(redis.url)
-    ear = Ear()
-    async with backplane.running(), backplane.subscribe("room", ear, history=0):
+    async with backplane.running(), hearing(backplane) as ear:
         for text in ("a", "b", "c"):
             await say(backplane, text)
             redis.ask("SCRIPT FLUSH")
@@ -216,8 +215,7 @@ async def test_notification_that_is_not_ours_is_a_mere_hint(redis, caplog, text)
     with pytest.raises((KeyError, ValueError)):
         parse_news(text.encode().decode("unicode-escape").encode("latin-1"))
     backplane = RedisBackplane(redis.url, poll_interval=60)
-    ear = Ear()
-    async with backplane.running(), backplane.subscribe("room", ear, history=0):
+    async with backplane.running(), hearing(backplane) as ear:
         await say(backplane, "before")
         await ear.hears(1)
         redis.ask(f'PUBLISH trio_ws:{{=room}}:news "{text}"')
@@ -230,8 +228,8 @@ async def test_notification_that_is_not_ours_is_a_mere_hint(redis, caplog, text)
 async def test_notification_out_of_its_place_is_not_believed(redis) -> None:
     """One that came before is known, one that is too early is a gap to read, one of another epoch is a loss."""
     backplane = RedisBackplane(redis.url, poll_interval=60)
-    ear, lost = Ear(), []
-    async with backplane.running(), backplane.subscribe("room", ear, history=0, gap=lost.append):
+    lost: list[Any] = []
+    async with backplane.running(), hearing(backplane, gap=lost.append) as ear:
         await say(backplane, "before")
         await ear.hears(1)
         stream = internal(backplane, "_reader._streams")["room"]
@@ -248,8 +246,7 @@ async def test_notification_out_of_its_place_is_not_believed(redis) -> None:
 async def test_own_notification_during_a_call_hides_no_entry(redis) -> None:
     """It is that of an earlier call, which Redis got late, over a connection that has broken."""
     backplane = RedisBackplane(redis.url, poll_interval=60)
-    ear = Ear()
-    async with backplane.running(), backplane.subscribe("room", ear, history=0):
+    async with backplane.running(), hearing(backplane) as ear:
         await say(backplane, "before")
         await ear.hears(1)
         stream, process = internal(backplane, "_reader._streams")["room"], internal(backplane, "_process")
@@ -266,8 +263,7 @@ async def test_own_notification_during_a_call_hides_no_entry(redis) -> None:
 async def test_entries_of_other_programs_are_delivered_in_their_place(redis) -> None:
     """Whatever number it has: entries are delivered in the order of the stream."""
     backplane = RedisBackplane(redis.url, poll_interval=60)
-    ear = Ear()
-    async with backplane.running(), backplane.subscribe("room", ear, history=0):
+    async with backplane.running(), hearing(backplane) as ear:
         await say(backplane, "before")
         await ear.hears(1)
         epoch = internal(backplane, "_reader._streams")["room"].epoch

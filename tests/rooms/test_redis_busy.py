@@ -11,7 +11,7 @@ from trio_ws import BackplaneFull, BackplaneRefused, BackplaneUnavailable
 from trio_ws.rooms.redis import RedisBackplane
 from trio_ws.rooms.redis.client import is_transient, refusal_from
 
-from .conformance import Ear
+from .conformance import Ear, hearing
 from .test_redis_faults import QUICK, say, two_processes, until
 
 pytestmark = [needs_redis, forgives_coredis, collects_coredis]
@@ -37,8 +37,7 @@ async def test_publishing_without_enough_replicas_waits_and_succeeds(redis, capl
 async def test_publish_with_too_few_replicas_for_too_long_is_an_error(redis) -> None:
     """Publishing without enough replicas for too long is an error."""
     async with two_processes(redis, publish_timeout=0.3, local_after=None) as (_line, near, far):
-        ear = Ear()
-        async with near.subscribe("room", ear, history=0):
+        async with hearing(near) as ear:
             redis.ask("CONFIG SET min-replicas-to-write 1")
             with pytest.raises(
                 BackplaneUnavailable, match=r"has not taken it for 0.3 s \(publish_timeout\): NOREPLICAS"
@@ -55,8 +54,7 @@ async def test_publishing_while_redis_runs_a_long_script_waits(redis, caplog) ->
     """BUSY: a script of somebody else; the link may break over it, as nothing can be read."""
     redis.ask("CONFIG SET lua-time-limit 1")
     async with two_processes(redis, local_after=None) as (_line, near, far):
-        ear = Ear()
-        async with far.subscribe("room", ear, history=0), trio.open_nursery() as nursery:
+        async with hearing(far) as ear, trio.open_nursery() as nursery:
             with redis.command('EVAL "while true do end" 0'):
                 await trio.to_thread.run_sync(until_busy, redis)
                 nursery.start_soon(say, near, "said")

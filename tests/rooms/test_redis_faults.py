@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
@@ -30,7 +31,7 @@ from trio_ws.rooms.redis.local_delivery import LocalDelivery
 from trio_ws.rooms.redis.options import Options
 from trio_ws.rooms.redis.stream import StreamEntry, StreamState
 
-from .conformance import NOBODY, Ear
+from .conformance import NOBODY, Ear, hearing
 
 pytestmark = [needs_redis, forgives_coredis, collects_coredis]
 
@@ -150,8 +151,8 @@ async def test_a_backplane_is_for_one_application_while_it_runs(redis) -> None:
 
 async def test_who_lost_its_link_gets_what_it_missed_in_order(redis) -> None:
     async with two_processes(redis) as (line, near, far):
-        ear, lost = Ear(), []
-        async with far.subscribe("room", ear, history=200, gap=lost.append) as log:
+        lost: list[Any] = []
+        async with hearing(far, 200, gap=lost.append) as ear:
             await say(near, *range(20))
             await ear.hears(20)
             line.cut_off()
@@ -161,13 +162,13 @@ async def test_who_lost_its_link_gets_what_it_missed_in_order(redis) -> None:
             await ear.hears(100)
         assert ear.data == [str(number) for number in range(100)]
         assert lost == []
-        assert log.since(ear.ids[50]).recovered
+        assert ear.log.since(ear.ids[50]).recovered
 
 
 async def test_a_gap_that_is_gone_is_told_of_with_its_size(redis) -> None:
     async with two_processes(redis, stream_length=1) as (line, near, far):
-        ear, lost = Ear(), []
-        async with far.subscribe("room", ear, history=500, gap=lost.append) as log:
+        lost: list[Any] = []
+        async with hearing(far, 500, gap=lost.append) as ear:
             await say(near, "before")
             await ear.hears(1)
             line.cut_off()
@@ -178,14 +179,14 @@ async def test_a_gap_that_is_gone_is_told_of_with_its_size(redis) -> None:
             await until(lambda: ear.data[-1] == "299")
             assert lost == [300 - (len(ear.data) - 1)]
             assert ear.data == ["before", *[str(number) for number in range(lost[0], 300)]]
-            assert not log.since(ear.ids[0]).recovered
-            assert log.since(ear.ids[1]).recovered
+            assert not ear.log.since(ear.ids[0]).recovered
+            assert ear.log.since(ear.ids[1]).recovered
 
 
 async def test_publishing_while_redis_is_away_waits_and_then_succeeds(redis) -> None:
     async with two_processes(redis) as (line, near, far):
-        ear, done = Ear(), []
-        async with near.subscribe("room", ear, history=0):
+        done: list[Any] = []
+        async with hearing(near) as ear:
             line.cut_off()
             async with trio.open_nursery() as nursery:
 
@@ -205,8 +206,7 @@ async def test_publishing_while_redis_is_away_waits_and_then_succeeds(redis) -> 
 async def test_publish_in_a_long_outage_is_an_error_and_sends_nothing(redis, caplog) -> None:
     """Publishing while Redis is away for too long is an error and publishes nothing."""
     async with two_processes(redis, publish_timeout=0.3) as (line, near, far):
-        ear = Ear()
-        async with near.subscribe("room", ear, history=0), far.subscribe("far", Ear(), history=0):
+        async with hearing(near) as ear, far.subscribe("far", Ear(), history=0):
             line.cut_off()
             await until(lambda: "trying again" in caplog.text)
             with pytest.raises(BackplaneUnavailable, match="publish_timeout") as caught:
@@ -257,8 +257,7 @@ async def test_silent_redis_costs_the_link_and_blocks_no_task(redis, caplog) -> 
     """As behind a firewall that has forgotten the connection."""
     caplog.set_level(logging.INFO)
     async with two_processes(redis, publish_timeout=0.4) as (line, near, far):
-        ear = Ear()
-        async with far.subscribe("room", ear, history=0):
+        async with hearing(far) as ear:
             line.hold()
             with pytest.raises(BackplaneUnavailable) as caught:
                 await say(far, "perhaps")
@@ -274,8 +273,7 @@ async def test_silent_redis_costs_the_link_and_blocks_no_task(redis, caplog) -> 
 
 async def test_a_slow_redis_is_slow_and_loses_nothing(redis) -> None:
     async with two_processes(redis, command_timeout=20, publish_timeout=60) as (line, near, far):
-        ear = Ear()
-        async with far.subscribe("room", ear, history=0):
+        async with hearing(far) as ear:
             line.delay = 0.05
             async with trio.open_nursery() as nursery:
                 for number in range(50):
@@ -287,8 +285,7 @@ async def test_a_slow_redis_is_slow_and_loses_nothing(redis) -> None:
 async def test_redis_out_of_memory_is_an_error_of_the_publisher_only(redis) -> None:
     """A Redis without memory is the publisher's error and nobody else's."""
     async with two_processes(redis) as (_line, near, far):
-        ear = Ear()
-        async with far.subscribe("room", ear, history=0):
+        async with hearing(far) as ear:
             near.enter("room", Presence("a-1", {}))
             await say(near, "before")
             redis.ask("CONFIG SET maxmemory 1mb")
@@ -308,8 +305,7 @@ async def test_redis_out_of_memory_is_an_error_of_the_publisher_only(redis) -> N
 async def test_too_large_message_is_refused_before_sending(redis) -> None:
     """A message that is too large is refused before it is sent."""
     async with two_processes(redis, max_message_size=1000) as (_line, near, far):
-        ear = Ear()
-        async with far.subscribe("room", ear, history=0):
+        async with hearing(far) as ear:
             with pytest.raises(MessageTooLarge, match="has 1001 bytes, the backplane carries 1000") as caught:
                 await say(near, "x" * 1001)
             assert (caught.value.size, caught.value.limit) == (1001, 1000)
@@ -319,8 +315,7 @@ async def test_too_large_message_is_refused_before_sending(redis) -> None:
 
 async def test_a_cancelled_publisher_disturbs_no_other(redis) -> None:
     async with two_processes(redis) as (line, near, far):
-        ear = Ear()
-        async with near.subscribe("room", ear, history=0):
+        async with hearing(near) as ear:
             line.delay = 0.01
             for number in range(20):
                 async with trio.open_nursery() as nursery:
@@ -352,8 +347,7 @@ async def test_publishers_that_gave_up_in_an_outage_leave_nothing(redis) -> None
 
 async def test_no_more_than_max_waiting_wait_for_redis(redis) -> None:
     async with two_processes(redis, max_waiting=5) as (line, near, far):
-        ear = Ear()
-        async with near.subscribe("room", ear, history=0):
+        async with hearing(near) as ear:
             line.cut_off()
             async with trio.open_nursery() as nursery:
                 for number in range(20):
@@ -394,8 +388,8 @@ async def test_redis_restored_to_older_state_duplicates_nothing(redis) -> None:
     async with two_processes(redis) as (line, near, far):
         await say(near, *range(5))
         redis.ask("COPY trio_ws:{=room}:messages kept")
-        ear, lost = Ear(), []
-        async with far.subscribe("room", ear, history=0, gap=lost.append):
+        lost: list[Any] = []
+        async with hearing(far, gap=lost.append) as ear:
             await say(near, "gone with the primary")
             await ear.hears(1)
             line.cut_off()
@@ -410,8 +404,8 @@ async def test_redis_restored_to_older_state_duplicates_nothing(redis) -> None:
 
 async def test_a_room_that_is_deleted_in_redis_is_a_gap(redis) -> None:
     async with two_processes(redis) as (_line, near, far):
-        ear, lost = Ear(), []
-        async with far.subscribe("room", ear, history=5, gap=lost.append):
+        lost: list[Any] = []
+        async with hearing(far, 5, gap=lost.append) as ear:
             await say(near, *range(3))
             await ear.hears(3)
             redis.ask("FLUSHALL")
@@ -474,8 +468,7 @@ async def until_present(backplane: RedisBackplane, room: str, count: int) -> Non
 
 async def test_entries_of_others_in_a_stream_are_logged_and_left_out(redis, caplog) -> None:
     async with two_processes(redis) as (_line, near, far):
-        ear = Ear()
-        async with far.subscribe("room", ear, history=0):
+        async with hearing(far) as ear:
             await say(near, "ours")
             await ear.hears(1)
             for number in range(40):
@@ -512,8 +505,8 @@ async def test_refused_message_overtaken_by_a_later_one_is_renumbered(redis) -> 
     """And the answers to both were lost: to be told that it is there would be wrong, and readers drop old numbers."""
     async with two_processes(redis) as (line, near, far):
         await say(far, "so that there is a connection for it")
-        ear, ids = Ear(), []
-        async with near.subscribe("room", ear, history=0):
+        ids: list[Any] = []
+        async with hearing(near) as ear:
             line.deaf = True
             redis.ask("CONFIG SET maxmemory 1mb")
             async with trio.open_nursery() as nursery:

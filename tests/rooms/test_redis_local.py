@@ -37,7 +37,7 @@ from trio_ws.rooms.redis.options import Options
 from trio_ws.rooms.redis.pending import PendingPublish
 from trio_ws.rooms.redis.stream import StreamState, StreamSubscription
 
-from .conformance import NOBODY, Ear
+from .conformance import NOBODY, Ear, hearing
 from .hall import Guest, Hall, open_hall
 
 pytestmark = [needs_redis, forgives_coredis, collects_coredis, pytest.mark.usefixtures("impatient")]
@@ -71,14 +71,6 @@ async def cut(line: Line, backplane: RedisBackplane) -> None:
     """Cut a line, and wait until its backplane has noticed it."""
     line.cut_off()
     await until_broken(backplane)
-
-
-@asynccontextmanager
-async def hearing(backplane: RedisBackplane, history: int = 0) -> AsyncIterator[Ear]:
-    """Subscribe to the room."""
-    ear = Ear()
-    async with backplane.subscribe("room", ear, history=history) as ear.log:
-        yield ear
 
 
 async def hear(count: int, *ears: Ear) -> None:
@@ -212,8 +204,7 @@ async def test_a_message_whose_answer_was_lost_is_handed_on_once(redis) -> None:
 async def test_acknowledged_unread_message_is_delivered_on_link_loss(redis) -> None:
     """A message that was acknowledged and not read is handed on when the link breaks."""
     async with processes(redis) as (line, far, _near):
-        here = Ear()
-        async with far.subscribe("room", here, history=5):
+        async with hearing(far, 5) as here:
             own = internal(far, "_local").create("room", PreparedMessage("acknowledged"), NOBODY)
             internal(far, "_local").on_numbered(own, 1000, trio.current_time())
             internal(far, "_local").on_accepted(own, f"{2**62}-1")
@@ -253,8 +244,7 @@ async def test_who_gives_up_is_told_that_members_here_have_had_it(redis) -> None
 
 async def test_who_is_refused_is_told_that_members_here_have_had_it(redis) -> None:
     async with processes(redis) as (line, far, near):
-        here = Ear()
-        async with far.subscribe("room", here, history=0):
+        async with hearing(far) as here:
             await cut(line, far)
             redis.ask("CONFIG SET maxmemory 1mb")
             async with trio.open_nursery() as nursery:

@@ -23,7 +23,7 @@ from trio_ws.rooms.redis.scripts import CONFIRM
 from trio_ws.rooms.redis.stream import StreamState
 from trio_ws.rooms.redis.stream_reader import StreamReader
 
-from .conformance import NOBODY, Ear
+from .conformance import NOBODY, Ear, hearing
 
 
 class Quiet:
@@ -115,8 +115,8 @@ def test_a_poll_interval_that_cannot_hold_is_refused(poll_interval) -> None:
 async def test_a_quiet_room_outlives_its_retention_in_redis() -> None:
     with redis_server() as redis:
         backplane = RedisBackplane(redis.url, retention=4, poll_interval=60)
-        ear, lost = Ear(), []
-        async with backplane.running(), backplane.subscribe("room", ear, history=5, gap=lost.append):
+        lost: list[Any] = []
+        async with backplane.running(), hearing(backplane, 5, gap=lost.append) as ear:
             await backplane.publish("room", PreparedMessage("before"), NOBODY)
             await trio.sleep(20)
             await backplane.publish("room", PreparedMessage("after"), NOBODY)
