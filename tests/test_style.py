@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,10 +40,16 @@ def test_docstrings_keep_to_the_register_of_the_field(pattern: re.Pattern[str]) 
     assert 1000 * count / words <= PER_1000_WORDS, "\n".join(found)
 
 
+@cache
+def sentences_of_pages() -> list[tuple[Path, str]]:
+    """Return the sentences of all pages, each with its page."""
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [(page, text) for page in pages for text in sentences_of(page.read_text(encoding="utf-8"))]
+
+
 @pytest.mark.parametrize("pattern", [RELATIVE_SUBJECT, REGISTER], ids=["relative subject", "register"])
 def test_pages_keep_to_the_register_of_the_field(pattern: re.Pattern[str]) -> None:
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    texts = [(page, text) for page in pages for text in sentences_of(page.read_text(encoding="utf-8"))]
+    texts = sentences_of_pages()
     words = sum(len(WORD.findall(text)) for _, text in texts)
     found = [f"{page.relative_to(ROOT)}: {text}" for page, text in texts if pattern.search(text)]
     count = sum(len(pattern.findall(text)) for _, text in texts)

@@ -639,14 +639,15 @@ class TestKeepsNothing:
             assert out == ["a", b"x" * 300, Ping(b"p" * 50)]
 
 
-def least_peak(work: Callable[[], None]) -> int:
-    """Return the most bytes that work holds at once: the least of three, as other threads and coverage allocate too."""
-    peaks = []
+def holds_less(work: Callable[[], None], most: int) -> bool:
+    """Return whether work holds fewer bytes at once: in one of three tries, as other threads allocate, too."""
     for _ in range(3):
         with traced_memory():
             work()
-            peaks.append(tracemalloc.get_traced_memory()[1])
-    return min(peaks)
+            peak = tracemalloc.get_traced_memory()[1]
+        if peak < most:
+            return True
+    return False
 
 
 def calls_made(work: Any) -> int:
@@ -743,7 +744,7 @@ class TestCost:
             codec.server(max_fragments=65_536).decode(stream, out, PLENTY, PLENTY)
             assert out == ["x" * 10_000]
 
-        assert least_peak(decode) < 200_000
+        assert holds_less(decode, 200_000)
 
     def test_a_length_reserves_no_memory(self, codec: Codec) -> None:
         def decode() -> None:
@@ -751,4 +752,4 @@ class TestCost:
             feed(decoder, encode_header(0x82, 1 << 39, MASKED) + KEY + b"xyz")
             assert not decoder.failed
 
-        assert least_peak(decode) < 1 << 16
+        assert holds_less(decode, 1 << 16)
