@@ -15,21 +15,34 @@ pytestmark = [needs_redis, forgives_coredis, collects_coredis, pytest.mark.usefi
 MANY = [pytest.param(seed, marks=pytest.mark.soak) for seed in range(100, 130)]
 
 
-@pytest.mark.parametrize("seed", [1, 3, *MANY])
+@pytest.mark.parametrize(
+    "seed",
+    [1, pytest.param(3, marks=pytest.mark.thorough("test_order_holds_when_rooms_are_opened_without_redis")), *MANY],
+)
 async def test_order_holds_when_rooms_are_opened_without_redis(redis, seed, system_clock) -> None:
     chaos = Chaos(seed, redis)
     async with chaos.running(3):
         await chaos.disturb(4, open_alone)
 
 
-@pytest.mark.parametrize("seed", [4, 5, *MANY])
+@pytest.mark.parametrize(
+    "seed",
+    [4, pytest.param(5, marks=pytest.mark.thorough("test_order_holds_when_publishers_give_up_and_links_break")), *MANY],
+)
 async def test_order_holds_when_publishers_give_up_and_links_break(redis, seed) -> None:
     chaos = Chaos(seed, redis)
     async with chaos.running(3):
         await chaos.disturb(4, freeze, cut, give_up, give_up)
 
 
-@pytest.mark.parametrize("seed", [1, 2, *MANY])
+@pytest.mark.parametrize(
+    "seed",
+    [
+        1,
+        pytest.param(2, marks=pytest.mark.thorough("test_every_loss_is_told_when_redis_is_back_with_older_data")),
+        *MANY,
+    ],
+)
 async def test_every_loss_is_told_when_redis_is_back_with_older_data(redis, seed) -> None:
     chaos = Chaos(seed, redis)
     async with chaos.running(3):
