@@ -22,7 +22,7 @@ from support.internals import internal, set_internal
 from support.receivers import Recorder
 from support.tls import TLSPeer, authority, client_tls, server_tls, trusting
 
-from transport.test_poller import HIGH_WATER, CountingSocket, reports_counted, tcp_pair, turns
+from transport.test_poller import HIGH_WATER, CountingSocket, reports_counted, stalled, tcp_pair, turns
 from trio_ws.runtime.log import ConnectionLog
 from trio_ws.transport import selector
 from trio_ws.transport.outbox import WRITE_BYTES
@@ -512,7 +512,7 @@ async def test_data_refused_by_the_socket_waits_and_arrives_in_order(ends):
 async def test_stalled_peer_costs_only_its_outbox_and_no_turns(ends, monkeypatch):
     """A peer that does not read costs no more than its outbox and no turns."""
     ends.transport.write(bytes(1_000_000))
-    await turns()
+    await stalled(monkeypatch)
     waiting = ends.transport.outbox.size
     async with reports_counted(monkeypatch) as count:
         ends.transport.write(b"more")
