@@ -54,6 +54,7 @@ class Seen:
     look: list[str] = attrs.Factory(list)
     refused: str = ""
     signed_out: list[bool] = attrs.Factory(list)
+    attempts: list[int] = attrs.Factory(list)
 
 
 def sign_in(page: Any, user: str, password: str = PASSWORD) -> None:
@@ -126,6 +127,7 @@ def visit(browser: Any, url: str, seen: Seen) -> None:
     ada.reload()
     seen.boards["reloaded"] = [board, shows(ada, board)]
 
+    seen.attempts = ada.evaluate(FAILING)
     grace.goto(f"{url}/?board=plans")
     grace.locator("#state", has_text="closed (1008)").wait_for()
     other = windows[0].new_page()
@@ -137,6 +139,20 @@ def visit(browser: Any, url: str, seen: Seen) -> None:
         seen.signed_out += [page.locator(each).is_visible() for each in ("#add", "#board")]
 
 
+FAILING = """async () => {
+  const { outbox } = await import("/shared/page.js"), attempts = [];
+  await new Promise((done) => {
+    const answers = [503, undefined, 429];
+    const mine = outbox("attempts", async ({ key }) => {
+      attempts.push(key);
+      if (answers.length) throw { statusCode: answers.shift() };
+      done();
+    }, () => {});
+    mine.add({ key: 1 });
+  });
+  return attempts;
+}"""
+"""A change whose request fails three times: without Redis, without a network, and by too many of them."""
 MANY = "() => new Promise((done) => { new WebSocket(`ws://${location.host}/many`).onclose = done; })"
 
 
@@ -174,6 +190,10 @@ def test_changes_without_network_show_at_once_and_go_out_later(seen: Seen) -> No
     assert shown == board
     board, *shown = seen.boards["online"]
     assert shown == [board, board]
+
+
+def test_a_change_without_an_answer_is_sent_until_there_is_one(seen: Seen) -> None:
+    assert seen.attempts == [1] * 4
 
 
 def test_new_page_has_the_board_after_more_changes_than_kept(seen: Seen) -> None:

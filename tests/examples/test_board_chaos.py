@@ -24,7 +24,7 @@ from .process import ROOT, Program, forked
 from .test_board import shows, sign_in
 
 # The page that repeats what had no reply, and the server that makes it once, have shorter tests in test_board.py.
-pytestmark = [needs_redis, pytest.mark.thorough("test_changes_without_network_show_at_once_and_go_out_later")]
+pytestmark = [needs_redis, pytest.mark.thorough("test_a_change_without_an_answer_is_sent_until_there_is_one")]
 
 USERS = ("ada", "alan", "grace")
 ROUNDS = 20
