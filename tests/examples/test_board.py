@@ -149,6 +149,7 @@ FAILING = """async () => {
       done();
     }, () => {});
     mine.add({ key: 1 });
+    setTimeout(done, 30000);  // a change that is given up
   });
   return attempts;
 }"""
