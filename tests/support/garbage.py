@@ -7,7 +7,6 @@ A process that runs thousands of tests has caches of several libraries, parsed s
 from __future__ import annotations
 
 import gc
-import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -38,10 +37,11 @@ def without_collections() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, Any, Any]:
-    """Keep what the tests of a module have left, behind the last of them."""
+    """Keep what the tests of a module have left, behind the last of them.
+
+    What is garbage and still open fails the first test of the next module, under `-W error`.
+    """
     result = yield
     if nextitem is not None and nextitem.path != item.path:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            keep()
+        keep()
     return result

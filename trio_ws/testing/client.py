@@ -50,8 +50,8 @@ logger: Final = logging.getLogger("trio_ws")
 DEFAULT_TIMEOUT: Final = 5.0
 """Seconds that each wait of a test may take by default."""
 POLL_SECONDS: Final = 0.005
+"""Seconds up to the second check whether the connections of a test have ended; each pause is twice the one before."""
 LONGEST_POLL_SECONDS: Final = 0.1
-"""Seconds between two checks whether the connections of a test have ended."""
 
 
 class TestClient:
