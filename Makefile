@@ -86,10 +86,16 @@ demo: $(if $(wildcard $(INSTALLED)),$(INSTALLED),$(DEMO_INSTALLED)) ## run the c
 		*) exec $(RUN) examples/chat/app.py ;; \
 	esac
 
-# The contract on a poller, with the core in Python, and with everything in Python; `make kinds` runs all of it so.
-OTHER_KINDS = $(if $(ARGS),true,{ $(call KIND,core) & other=$$!; $(call KIND,1); mine=$$?; wait $$other && test $$mine = 0; })
-KIND = TRIO_WS_NETWORK=poller TRIO_WS_PURE_PYTHON=$(1) $(RUN) $(if $(filter yes,$(COVERAGE)),-m coverage run --parallel-mode,) -m pytest -q -n 0 \
-	-p no:cacheprovider tests/contracts -k 'server and poller'
+# The contract on a poller with everything in Python, for coverage with the core alone in Python, too; `make kinds` runs
+# all of it so. It runs beside the other tests, which wait a lot, and is printed behind them.
+KINDS := $(if $(filter yes,$(COVERAGE)),core 1,1)
+KINDS_LOG := $(VENV)/other-kinds.log
+MEASURED := $(if $(filter yes,$(COVERAGE)),-m coverage run --parallel-mode)
+OTHER_KINDS = for kind in $(KINDS); do TRIO_WS_NETWORK=poller TRIO_WS_PURE_PYTHON=$$kind $(RUN) $(MEASURED) -m pytest -q -n 0 \
+	-p no:cacheprovider tests/contracts -k 'server and poller' || exit; done
+COVERED = $(RUN) $(MEASURED) -m pytest $(PARALLEL) $(THOROUGH)
+WITH_OTHER_KINDS = status=0; { $(OTHER_KINDS); } >$(KINDS_LOG) 2>&1 & $(1) || status=1; \
+	wait $$! || status=1; cat $(KINDS_LOG); exit $$status
 
 kinds: $(INSTALLED) ## the contract, hostile and conformance tests with the core in Python, and with everything in Python
 	for kind in core 1; do TRIO_WS_PURE_PYTHON=$$kind $(RUN) -m pytest $(PARALLEL) tests/contracts tests/hostile tests/conformance $(ARGS) || exit; done
@@ -97,11 +103,10 @@ kinds: $(INSTALLED) ## the contract, hostile and conformance tests with the core
 # Some tests start programs that are not Python's. Without one of them what only these tests reach cannot be covered.
 test: $(INSTALLED) ## run the tests
 ifneq ($(COVERAGE),yes)
-	status=0; $(RUN) -m pytest $(PARALLEL) $(ARGS) || status=1; $(OTHER_KINDS) || status=1; exit $$status
+	$(if $(ARGS),$(RUN) -m pytest $(PARALLEL) $(ARGS),$(call WITH_OTHER_KINDS,$(RUN) -m pytest $(PARALLEL)))
 else
 	@$(RUN) -m coverage erase
-	status=0; $(RUN) -m coverage run --parallel-mode -m pytest $(PARALLEL) $(THOROUGH) $(ARGS) || status=1; \
-	$(OTHER_KINDS) || status=1; exit $$status
+	$(if $(ARGS),$(COVERED) $(ARGS),$(call WITH_OTHER_KINDS,$(COVERED)))
 	@$(MAKE) --no-print-directory report
 endif
 
@@ -117,9 +122,10 @@ report: ## report the branch coverage of the last `make coverage`
 		echo "$$missing" | sed 's/^/  /'; \
 	fi
 
+again: KINDS := core 1
 again: $(INSTALLED) ## run the tests that failed last once more, one after another, and the other kinds
 	$(RUN) -m pytest -n 0 $(THOROUGH) --last-failed --last-failed-no-failures none || test $$? = 5 # none had failed
-	$(OTHER_KINDS)
+	$(if $(ARGS),,$(OTHER_KINDS))
 
 quick: $(INSTALLED) ## the unit tests of all packages, in seconds; ARGS=tests/rooms for a folder
 	TRIO_WS_MAX_EXAMPLES=5 $(RUN) -m pytest -n logical --dist worksteal -q -m 'not soak and not slow and not repetition and not thorough' \

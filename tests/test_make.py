@@ -90,6 +90,24 @@ def test_demo_installs_what_the_example_needs_and_says_so(tmp_path: Path) -> Non
     assert second == ["ran: examples/chat/app.py"]
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.slow
+@pytest.mark.parametrize(("failing", "passes"), [("nothing", True), ("-m pytest -n", False), ("-m pytest -q", False)])
+def test_tests_and_other_kinds_fail_the_run(tmp_path: Path, failing: str, passes: bool) -> None:
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin" / "python"
+    python.write_text(f'#!/bin/sh\necho "ran: $*"\ncase "$*" in "{failing}"*) exit 1 ;; esac\n')
+    python.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name not in MAKES}
+    run = ["make", "--no-print-directory", "test", f"VENV={tmp_path}", f"--old-file={tmp_path}/.installed"]
+    done = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert [line for line in done.stdout.splitlines() if line.startswith("ran: ")] == [
+        "ran: -m pytest -n auto --dist worksteal",
+        "ran: -m pytest -q -n 0 -p no:cacheprovider tests/contracts -k server and poller",
+    ]
+    assert (done.returncode == 0) == passes
+
+
 def test_a_service_on_the_list_of_those_to_do_without_is_missing() -> None:
     every = ("redis-server", "nginx", "chromium", "cc")
     done = subprocess.run(
