@@ -114,7 +114,7 @@ coverage: ## run the tests with branch coverage, which has a gate where all that
 	@$(MAKE) --no-print-directory test COVERAGE=yes
 
 report: ## report the branch coverage of the last `make coverage`
-	@$(RUN) -m coverage combine -q
+	@if ls .coverage.* >/dev/null 2>&1; then $(RUN) -m coverage combine -q; fi
 	@missing=$$($(RUN) tests/support/services.py); \
 	if [ -z "$$missing" ]; then $(RUN) -m coverage report; else \
 		$(RUN) -m coverage report --fail-under=0; \

@@ -90,7 +90,7 @@ async def forked(command: Sequence[str], cwd: Path) -> AsyncGenerator[Program, N
         command: a file of Python, `-m` and a module, or `trio-ws`; and its arguments.
         cwd: where it runs.
     """
-    process = forked_program.start(command, cwd, environment())
+    process = await forked_program.begin(command, cwd, environment())
     async with _ended_behind(process):
         yield Program(process)
 
