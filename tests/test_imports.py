@@ -12,7 +12,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.structure import Module, cycles_of, imports_of, modules_of, name_of, nodes_of, statements_of
+from support.structure import (
+    Module,
+    cycles_of,
+    imports_of,
+    inherited_uses,
+    modules_of,
+    name_of,
+    nodes_of,
+    private_accesses,
+    statements_of,
+)
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "trio_ws"
@@ -120,6 +130,15 @@ def test_the_top_folder_holds_the_vocabulary_only() -> None:
 def test_no_two_modules_import_each_other() -> None:
     """Imports for type checking count; those inside functions are the short ways above."""
     assert cycles_of(modules_of(PACKAGE), typing=True, lazy=False) == []
+
+
+def test_private_names_are_used_in_their_module_alone() -> None:
+    """The two of the standard library are public by its documentation."""
+    modules = modules_of(PACKAGE)
+    accesses = [access for module in modules for access in private_accesses(module)]
+    assert [each for each in accesses if not each.endswith(("._replace", "sys._current_frames"))] == []
+    pairs = {use.partition(":")[0] for use in inherited_uses(modules)}
+    assert pairs == {"CompiledDecoder -> Decoder", "CompiledEncoder -> Encoder"}
 
 
 @pytest.mark.parametrize(

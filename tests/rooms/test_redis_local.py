@@ -411,7 +411,7 @@ async def test_resume_in_any_process_loses_and_duplicates_nothing(redis) -> None
         before = await heard(ann, "before")
         assert await heard(bob, "before") == before
         line.cut_off()
-        await until_broken(internal(left.room, "_registry").backplane)
+        await until_broken(internal(left.room, "_place").registry.backplane)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(left.room.publish, "own")
             own = await heard(ann, "own")
@@ -964,7 +964,7 @@ async def test_moving_clients_get_each_message_once_over_broken_links(redis, see
                         voices.start_soon(publish, voice)
                 over.set()
                 for place in around:
-                    await internal(place.room, "_registry").backplane.sync("room")
+                    await internal(place.room, "_place").registry.backplane.sync("room")
                 await around[0].room.publish("end")
     for wanderer in wanderers:
         assert Counter(wanderer.texts[1:-1]) == Counter(

@@ -54,7 +54,7 @@ INTERNALS: Final = {
     # rooms
     "_open": "rooms that have members",
     "_known": "all rooms of a registry",
-    "_registry": "the registry of a room",
+    "_place": "the registry of a room, and its topic",
     "_delivery": "the queues of a room's members",
     "_size": "bytes that wait in a member's queue",
     "_publishers": "tasks that publish; publishers that a stream has seen",

@@ -48,10 +48,11 @@ class BlockingWebSocket(BlockingView):
     `trio.RunFinishedError`.
     """
 
-    __slots__ = ("_token",)
+    __slots__ = ("_asynchronous", "_token")
 
     def __init__(self, websocket: WebSocket) -> None:
         super().__init__(websocket)
+        self._asynchronous = websocket
         self._token = trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_run() else None
 
     def _run(self, method: Callable[..., Awaitable[T]], *args: Any) -> T:
@@ -64,66 +65,66 @@ class BlockingWebSocket(BlockingView):
 
     def accept(self, subprotocol: str | None = None, headers: HeaderSource = ()) -> None:
         """Answer the handshake with yes."""
-        self._run(self._websocket.accept, subprotocol, headers)
-        expect_reading(self._websocket)
+        self._run(self._asynchronous.accept, subprotocol, headers)
+        expect_reading(self._asynchronous)
 
     def reject(self, status: int = 403, headers: HeaderSource = (), body: bytes = b"") -> None:
         """Answer the handshake with an HTTP status; the handler ends here."""
-        self._run(self._websocket.reject, status, headers, body)
+        self._run(self._asynchronous.reject, status, headers, body)
 
     # --- messages ------------------------------------------------------------------------------------------------
 
     def receive(self) -> Any:
         """Return the next message."""
-        return self._run(self._websocket.receive)
+        return self._run(self._asynchronous.receive)
 
     def receive_text(self) -> str:
         """Return the next message, which must be text."""
-        return self._run(self._websocket.receive_text)
+        return self._run(self._asynchronous.receive_text)
 
     def receive_bytes(self) -> bytes:
         """Return the next message, which must be binary."""
-        return self._run(self._websocket.receive_bytes)
+        return self._run(self._asynchronous.receive_bytes)
 
     def receive_json(self, mode: JSONMode | None = None) -> Any:
         """Return the value of the next message, which must be JSON."""
-        return self._run(self._websocket.receive_json, mode)
+        return self._run(self._asynchronous.receive_json, mode)
 
     def recv(self) -> WebSocketMessage | None:
         """Return the next message, then the peer's close, then None."""
-        return self._run(self._websocket.recv)
+        return self._run(self._asynchronous.recv)
 
     def __iter__(self) -> Iterator[Any]:
         while True:
             try:
                 message = self.receive()
             except WebSocketDisconnect as end:
-                if self._websocket.context.is_normal_close(end.code):
+                if self._asynchronous.context.is_normal_close(end.code):
                     return
                 raise
             yield message
 
     def send(self, data: Any) -> None:
         """Send a message."""
-        self._run(self._websocket.send, data)
+        self._run(self._asynchronous.send, data)
 
     def send_text(self, text: str) -> None:
         """Send a text message."""
-        self._run(self._websocket.send_text, text)
+        self._run(self._asynchronous.send_text, text)
 
     def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send a binary message."""
-        self._run(self._websocket.send_bytes, data)
+        self._run(self._asynchronous.send_bytes, data)
 
     send_binary = send_bytes
 
     def send_json(self, value: Any, mode: JSONMode = "text") -> None:
         """Send a value as JSON."""
-        self._run(self._websocket.send_json, value, mode)
+        self._run(self._asynchronous.send_json, value, mode)
 
     def ping(self, payload: bytes | None = None) -> float:
         """Send a ping, wait for its pong, and return the seconds between."""
-        return self._run(self._websocket.ping, payload)
+        return self._run(self._asynchronous.ping, payload)
 
     # --- credentials ---------------------------------------------------------------------------------------------
 
@@ -131,13 +132,13 @@ class BlockingWebSocket(BlockingView):
         """Close the connection at a time; `options` are those of `WebSocket.expires_at`."""
 
         async def expire() -> None:
-            self._websocket.expires_at(time, code, **options)
+            self._asynchronous.expires_at(time, code, **options)
 
         self._run(expire)
 
     def renew(self, credentials: Credentials | datetime | float, /) -> None:
         """Replace the credentials, or their time."""
-        self._run(self._websocket.renew, credentials)
+        self._run(self._asynchronous.renew, credentials)
 
     # --- rooms ---------------------------------------------------------------------------------------------------
 
@@ -151,7 +152,7 @@ class BlockingWebSocket(BlockingView):
             since: the id of the last message that the peer has seen.
             info: anything about the member.
         """
-        invocation: Any = self._websocket.context.invocation
+        invocation: Any = self._asynchronous.context.invocation
         if invocation is None:
             raise LocalProtocolError("join() needs an App behind the connection, whose handler has not ended")
         joined, new = self._run(invocation.stays.join, room, since, info)
@@ -159,17 +160,17 @@ class BlockingWebSocket(BlockingView):
 
     def leave(self, room: Room | str, /) -> None:
         """Leave a room that `join` or the route's `rooms=` has joined."""
-        self._run(self._websocket.leave, room)
+        self._run(self._asynchronous.leave, room)
 
     # --- ending --------------------------------------------------------------------------------------------------
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str | None = "") -> None:
         """Close the connection."""
-        self._run(self._websocket.close, code, reason)
+        self._run(self._asynchronous.close, code, reason)
 
     def ensure_closed(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str | None = "") -> None:
         """Close the connection if it is open."""
-        self._run(self._websocket.ensure_closed, code, reason)
+        self._run(self._asynchronous.ensure_closed, code, reason)
 
     def __enter__(self) -> Self:
         if not self.accepted:
@@ -179,7 +180,7 @@ class BlockingWebSocket(BlockingView):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        return self._run(self._websocket.__aexit__, kind, error, trace)
+        return self._run(self._asynchronous.__aexit__, kind, error, trace)
 
 
 async def _run_within(
@@ -260,7 +261,7 @@ class BlockingRoom:
 def _unwrapped(excluded: Any) -> Any:
     """Return the `exclude` argument of `Room.publish` for `Excluded`."""
     if isinstance(excluded, BlockingWebSocket):  # which can be iterated over, too
-        return excluded._websocket
+        return excluded._asynchronous
     return [_unwrapped(each) for each in excluded] if isinstance(excluded, Iterable) else excluded
 
 

@@ -12,7 +12,7 @@ from trio_ws.rooms.orders import Disconnect
 
 if TYPE_CHECKING:
     from trio_ws.rooms.backplane import Entry, Presence
-    from trio_ws.rooms.interfaces import RoomRegistry
+    from trio_ws.rooms.place import Place
 
 __all__ = ["Everywhere", "RoomMessage", "message_of"]
 
@@ -43,15 +43,13 @@ class Everywhere:
     """A room as all processes see it.
 
     Args:
-        registry: has the backplane.
-        topic: the room's.
+        place: where it is.
     """
 
-    __slots__ = ("_registry", "_topic")
+    __slots__ = ("_at",)
 
-    def __init__(self, registry: RoomRegistry, topic: str) -> None:
-        self._registry = registry
-        self._topic = topic
+    def __init__(self, place: Place) -> None:
+        self._at = place
 
     async def total(self) -> int:
         """Return the number of members in all processes, by one query to the backplane; see `presence`.
@@ -60,7 +58,7 @@ class Everywhere:
             BackplaneUnavailable: the backplane is away, and the time to wait for it is over.
             trio.Cancelled: nothing has happened.
         """
-        return await self._registry.backplane.count(self._topic)
+        return await self._at.registry.backplane.count(self._at.topic)
 
     async def presence(self) -> tuple[Presence, ...]:
         """Return the members in all processes, by one query to the backplane.
@@ -71,7 +69,7 @@ class Everywhere:
             BackplaneUnavailable: the backplane is away, and the time to wait for it is over.
             trio.Cancelled: nothing has happened.
         """
-        return await self._registry.backplane.presence(self._topic)
+        return await self._at.registry.backplane.presence(self._at.topic)
 
     async def disconnect(self, member_id: str, *, code: int = CloseCode.POLICY_VIOLATION, reason: str = "") -> None:
         """Close the connection of one member, in whichever process it is.
@@ -113,7 +111,7 @@ class Everywhere:
         await self._order(Disconnect(None, code, reason))
 
     async def _order(self, order: Disconnect) -> None:
-        await self._registry.backplane.publish(self._topic, order.encode(), frozenset(), order=True)
+        await self._at.registry.backplane.publish(self._at.topic, order.encode(), frozenset(), order=True)
 
     async def history(
         self, *, after: str | datetime | None = None, before: str | datetime | None = None, limit: int = 100
@@ -140,7 +138,7 @@ class Everywhere:
         if not 1 <= limit <= _MOST:
             raise ValueError(f"limit must be from 1 to {_MOST}, not {limit}")
         bounds = _bound("after", after), _bound("before", before)
-        entries = await self._registry.backplane.history(self._topic, *bounds, limit)
+        entries = await self._at.registry.backplane.history(self._at.topic, *bounds, limit)
         return [message_of(entry) for entry in entries]
 
 

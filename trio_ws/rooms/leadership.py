@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from trio_ws.rooms.backplane import Backplane
-    from trio_ws.rooms.interfaces import RoomRegistry
+    from trio_ws.rooms.place import Place
 
 __all__ = ["LEASE_SECONDS", "start_leaders"]
 
@@ -33,20 +33,17 @@ _LONGEST_PAUSE: Final = 30.0
 _RELEASE_TIMEOUT: Final = 1.0
 
 
-def start_leaders(
-    nursery: trio.Nursery, registry: RoomRegistry, topic: str, room: object, functions: Iterable[Callable[..., Any]]
-) -> None:
+def start_leaders(nursery: trio.Nursery, place: Place, room: object, functions: Iterable[Callable[..., Any]]) -> None:
     """Start the tasks that wait to lead a room.
 
     Args:
         nursery: runs them.
-        registry: has the backplane, and names candidates.
-        topic: the room's.
+        place: has the backplane, and names candidates.
         room: the argument of the functions.
         functions: each runs while this process leads for it.
     """
     for function in functions:
-        leadership = Leadership(registry.backplane, topic, registry.next_member_id(), function, room)
+        leadership = Leadership(place.registry.backplane, place.topic, place.registry.next_member_id(), function, room)
         nursery.start_soon(leadership.run, name=f"leader of {room!r}")
 
 

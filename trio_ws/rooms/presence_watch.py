@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from trio_ws.rooms.backplane import Presence
     from trio_ws.rooms.callbacks import RoomCallbacks
-    from trio_ws.rooms.interfaces import RoomRegistry
+    from trio_ws.rooms.place import Place
 
 __all__ = ["PresenceDiff", "PresenceWatch"]
 
@@ -41,8 +41,7 @@ class PresenceWatch:
     """Watches a room's presence, and calls back with its changes.
 
     Args:
-        registry: has the backplane.
-        topic: the room's.
+        place: has the backplane.
         members: those in this process; their joins are reported, even if they come first.
         callbacks: makes the calls.
         functions: are called.
@@ -50,14 +49,12 @@ class PresenceWatch:
 
     def __init__(
         self,
-        registry: RoomRegistry,
-        topic: str,
+        place: Place,
         members: Mapping[Any, Any],
         callbacks: RoomCallbacks,
         functions: Sequence[Callable[..., Any]],
     ) -> None:
-        self._registry = registry
-        self._topic = topic
+        self._place = place
         self._members = members
         self._callbacks = callbacks
         self._functions = functions
@@ -70,16 +67,16 @@ class PresenceWatch:
             room: the first argument of the calls.
         """
         while True:
-            changed = self._registry.backplane.presence_change(self._topic)
+            changed = self._place.registry.backplane.presence_change(self._place.topic)
             try:
-                found = await self._registry.backplane.presence(self._topic)
+                found = await self._place.registry.backplane.presence(self._place.topic)
             except BackplaneError as error:
                 logger.debug("no presence of %r: %s", room, error)
                 await trio.sleep(_POLL)
                 continue
             diff = self._diff({member.id: member for member in found})
             if diff.joins or diff.leaves:
-                self._callbacks.add(self._functions, self._registry.callback_nursery, room, diff)
+                self._callbacks.add(self._functions, self._place.registry.callback_nursery, room, diff)
             with trio.move_on_after(_POLL):
                 await changed.wait()
                 await trio.sleep(_GATHER)

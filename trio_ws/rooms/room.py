@@ -21,6 +21,7 @@ from trio_ws.rooms.info import presence_info
 from trio_ws.rooms.keeper import HistoryKeeper
 from trio_ws.rooms.leadership import start_leaders
 from trio_ws.rooms.member_queue import MemberQueue
+from trio_ws.rooms.place import Place
 from trio_ws.rooms.presence_watch import PresenceDiff, PresenceWatch
 from trio_ws.rooms.session import CurrentSession, RoomSession
 from trio_ws.rooms.stamps import Stamper
@@ -44,7 +45,6 @@ Callback: TypeAlias = "Callable[[Member, int], Awaitable[object] | object]"
 """Called with the member and the room's number of members right after it joined or left."""
 GapCallback: TypeAlias = "Callable[[Room, int | None], Awaitable[object] | object]"
 """Called with the room and the number of messages that are lost; None if unknown."""
-
 PresenceCallback: TypeAlias = "Callable[[Room, PresenceDiff], Awaitable[object] | object]"
 """Called with the room and the members that have come and gone, in all processes."""
 AnyCallback = TypeVar("AnyCallback", bound=Callback)
@@ -80,6 +80,7 @@ class Room(Everywhere):
         "_joiners",
         "_keeper",
         "_members",
+        "_place",
         "_publishers",
         "_session",
         "_stamper",
@@ -93,7 +94,8 @@ class Room(Everywhere):
     def __init__(
         self, registry: RoomRegistry, name: str, options: RoomOptions, defaults: RoomDefaults | None = None
     ) -> None:
-        super().__init__(registry, topic_of(name))
+        self._place = Place(registry, topic_of(name))
+        super().__init__(self._place)
         self.name = name
         self.options = options
         self._members: dict[WebSocket, Member] = {}
@@ -135,8 +137,7 @@ class Room(Everywhere):
                 JSON has them, of a model for instance a dictionary.
 
         Raises:
-            BackplaneUnavailable: on entering: the room is not open in this process, the backplane is away, and a room
-                may not be opened without it.
+            BackplaneUnavailable: on entering: the backplane is away, and a room that opens here needs it.
             LocalProtocolError: on entering: the connection is not accepted, or the rooms are not running.
             RoomForbidden: on entering: a guard of the room has refused it; likewise what the guard raises.
             MessageTooLarge: on entering: the info is larger than the backplane carries.
@@ -197,12 +198,12 @@ class Room(Everywhere):
         return callback
 
     def _watch(self, session: RoomSession) -> None:
-        watch = PresenceWatch(self._registry, self._topic, self._members, self._callbacks, self._functions.on_presence)
+        watch = PresenceWatch(self._place, self._members, self._callbacks, self._functions.on_presence)
         session.leading.start_soon(watch.run, self, name=f"presence of {self!r}")
 
     async def _enter(self, websocket: WebSocket, info: Mapping[str, Any], since: str | None) -> bool | None:
         self._joiners += 1
-        self._registry.hold(self)
+        self._place.registry.hold(self)
         try:
             await trio.lowlevel.checkpoint()
             if websocket not in self._members:
@@ -224,7 +225,7 @@ class Room(Everywhere):
     async def _catch_up(self) -> None:
         """Wait for entries that the member may have seen in another process."""
         try:
-            await self._registry.backplane.sync(self._topic)
+            await self._place.registry.backplane.sync(self._place.topic)
         except BackplaneUnavailable as error:
             logger.warning("%r cannot determine which messages a member has missed: %s", self, error)
 
@@ -238,15 +239,15 @@ class Room(Everywhere):
             self._delivery[websocket].join_count += 1
             return None if since is None else False  # it receives nothing, whatever it has missed
         channel = websocket.context.open_channel()
-        member = Member(websocket, MappingProxyType(dict(info)), self, self._registry.next_member_id())
+        member = Member(websocket, MappingProxyType(dict(info)), self, self._place.registry.next_member_id())
         replay = session.replay(since, self.options.history)
-        presence = Presence(member.id, presence_info(member.info, self._registry.encode_json))
-        self._registry.backplane.enter(self._topic, presence)  # which may refuse
+        presence = Presence(member.id, presence_info(member.info, self._place.registry.encode_json))
+        self._place.registry.backplane.enter(self._place.topic, presence)  # which may refuse
         queue = MemberQueue(member.id, channel, self.options.policy, self.options.backlog)
         self._members[websocket] = member
         self._delivery.add(websocket, queue, replay.ahead)
         queue.replay(message for entry in replay.entries if (message := self._stamper.message_for(entry)) is not None)
-        self._callbacks.add(self._functions.on_join, self._registry.callback_nursery, member, self.count)
+        self._callbacks.add(self._functions.on_join, self._place.registry.callback_nursery, member, self.count)
         return None if since is None else replay.recovered
 
     def _leave(self, websocket: WebSocket) -> None:
@@ -255,8 +256,8 @@ class Room(Everywhere):
         if not queue.join_count:
             member = self._members.pop(websocket)
             self._delivery.remove(websocket)
-            self._registry.backplane.leave(self._topic, member.id)
-            self._callbacks.add(self._functions.on_leave, self._registry.callback_nursery, member, self.count)
+            self._place.registry.backplane.leave(self._place.topic, member.id)
+            self._callbacks.add(self._functions.on_leave, self._place.registry.callback_nursery, member, self.count)
             self._close_if_empty()
 
     async def publish(
@@ -285,7 +286,7 @@ class Room(Everywhere):
             trio.Cancelled: no member receives it; with Redis, unless it was on its way, or members of this process have
                 received it while Redis was away.
         """
-        prepared = PreparedMessage(message, self._registry.encode_json)
+        prepared = PreparedMessage(message, self._place.registry.encode_json)
         excluded = [self._members.get(websocket) for websocket in to_websockets(exclude)]
         member_ids = frozenset(member.id for member in excluded if member is not None)
         self._publishers += 1
@@ -293,7 +294,7 @@ class Room(Everywhere):
             if self.options.stamp is None:
                 await prepared.deflate(queue.channel.writer for queue in self._delivery)
             keyed: dict[str, Any] = {} if key is None else {"key": checked_key(key)}
-            return await self._registry.backplane.publish(self._topic, prepared, member_ids, **keyed)
+            return await self._place.registry.backplane.publish(self._place.topic, prepared, member_ids, **keyed)
         finally:
             self._publishers -= 1
 
@@ -302,7 +303,7 @@ class Room(Everywhere):
 
     def _report_gap(self, missed: int | None) -> None:
         logger.warning("%r has lost messages: %s", self, "unknown number" if missed is None else missed)
-        self._callbacks.add(self._functions.on_gap, self._registry.callback_nursery, self, missed)
+        self._callbacks.add(self._functions.on_gap, self._place.registry.callback_nursery, self, missed)
 
     @property
     def nursery(self) -> trio.Nursery:
@@ -338,19 +339,20 @@ class Room(Everywhere):
         """
         session = self._session.session
         if add_leader(function, self._functions.leaders) and session is not None:
-            start_leaders(session.leading, self._registry, self._topic, self, [function])
+            start_leaders(session.leading, self._place, self, [function])
         return function
 
     async def _open_session(self) -> RoomSession:
         session = RoomSession(repr(self), self._deliver, self._report_gap)
-        nursery, size = self._registry.nursery, max(self.options.history, self.options.resume)
+        place, size = self._place, max(self.options.history, self.options.resume)
+        nursery, backplane = place.registry.nursery, place.registry.backplane
         try:
-            await nursery.start(session.run, self._registry.backplane, self._topic, size, nursery, name=repr(self))
-            await self._keeper.hold(nursery, self._registry.backplane, self._topic, size)
+            await nursery.start(session.run, backplane, place.topic, size, nursery, name=repr(self))
+            await self._keeper.hold(nursery, backplane, place.topic, size)
         except BaseException:
             session.end()
             raise
-        start_leaders(session.leading, self._registry, self._topic, self, self._functions.leaders)
+        start_leaders(session.leading, self._place, self, self._functions.leaders)
         if self._functions.on_presence:
             self._watch(session)
         return session
@@ -359,7 +361,7 @@ class Room(Everywhere):
         if not self._members and not self._joiners:
             self._session.end()
             if not self._keeper.linger(self._close_if_empty):
-                self._registry.release(self)
+                self._place.registry.release(self)
 
     def __repr__(self) -> str:
         return f"<Room {self.name!r}>"
@@ -394,6 +396,6 @@ class Membership:
 
 def move_room(room: Room, registry: RoomRegistry) -> RoomRegistry:
     """Let a room without members belong to another registry; return the previous one."""
-    previous, room._registry = room._registry, registry
+    previous, room._place.registry = room._place.registry, registry
     room._stamper.encode_json = registry.encode_json
     return previous
