@@ -15,6 +15,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 
 import attrs
@@ -27,7 +28,7 @@ from tests.support.handlers import serve
 from trio_ws import Timeouts, WebSocket, WebSocketDisconnect, open_websocket
 from trio_ws.cli.loading import load
 from trio_ws.cli.main import codec_name, main
-from trio_ws.cli.reload import WatchedFiles, folders_of, supervise
+from trio_ws.cli.reload import NO_GRACE_SIGNAL, RESTART_SIGNAL, SETTLE_CHECKS, WatchedFiles, folders_of, supervise
 from trio_ws.cli.terminal import read_lines, run_terminal
 from trio_ws.protocol.endpoint import CloseInfo
 from trio_ws.testing import MemoryNetwork, RawPeer
@@ -447,6 +448,19 @@ async def test_reload_restarts_with_1012_when_a_file_changes(shop) -> None:
     assert not path.exists()
 
 
+async def test_server_that_was_slow_to_restart_still_closes_with_1012(shop) -> None:
+    """It finds both signals of the supervisor at once, in any order."""
+    path = shop / "s"
+    async with command("run", "shop:app", "--uds", str(path), "--restartable", cwd=shop) as running:
+        await running.until("listening on")
+        async with open_websocket("ws://localhost/echo", uds=path, when_peer_leaves="finish") as ws:
+            for number in (signal.SIGSTOP, NO_GRACE_SIGNAL, RESTART_SIGNAL, signal.SIGCONT):
+                running.process.send_signal(number)
+            with pytest.raises(WebSocketDisconnect, match="1012"), trio.fail_after(PATIENCE):
+                await ws.receive()
+        assert "ended by SIGUSR" in await running.rest()
+
+
 class Supervised:
     """A supervisor of small scripts, which note their starts in a file."""
 
@@ -466,10 +480,10 @@ class Supervised:
 
     async def started(self, times: int) -> None:
         with trio.fail_after(PATIENCE):
-            while len(self._starts()) < times:
+            while len(self.starts()) < times:
                 await trio.sleep(0.01)
 
-    def _starts(self) -> str:
+    def starts(self) -> str:
         path = self.folder / "starts"
         return path.read_text() if path.exists() else ""
 
@@ -554,7 +568,7 @@ async def test_server_that_ignores_signals_is_killed_before_restart(tmp_path, mo
     """A server that does not listen to signals is killed before the restart."""
     monkeypatch.setattr("trio_ws.cli.reload.GRACE_SECONDS", 0.05)
     monkeypatch.setattr("trio_ws.cli.reload.KILL_SECONDS", 0.1)
-    deaf = "import signal\nfor n in (signal.SIGUSR1, signal.SIGTERM): signal.signal(n, signal.SIG_IGN)\n"
+    deaf = "import signal\nfor n in (signal.SIGUSR1, signal.SIGUSR2): signal.signal(n, signal.SIG_IGN)\n"
     supervised = Supervised(tmp_path, f"{deaf}open('deaf', 'w')\n{IDLE}")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(supervised.run)
@@ -566,6 +580,27 @@ async def test_server_that_ignores_signals_is_killed_before_restart(tmp_path, mo
         await supervised.started(2)
         nursery.cancel_scope.cancel()
     assert supervised.lines == ["restarting: script.py changed"]
+
+
+@pytest.mark.parametrize(
+    ("scans", "named"),
+    [
+        ([[], ["b.py"], ["a.py"], ["b.py"], []], "a.py, b.py"),  # written in steps
+        ([["b.py"]] * (1 + SETTLE_CHECKS), "b.py"),  # always being written
+    ],
+)
+async def test_files_still_being_written_are_waited_for(tmp_path, monkeypatch, scans, named) -> None:
+    seen = chain(scans, repeat([]))
+
+    def changed(self: WatchedFiles) -> list[Path]:
+        return [Path(name) for name in next(seen)] if supervised.starts() else []
+
+    monkeypatch.setattr("trio_ws.cli.reload.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(WatchedFiles, "changed", changed)
+    supervised = Supervised(tmp_path, f"if len(open('starts').read()) == 2: raise SystemExit\n{IDLE}")
+    with trio.fail_after(PATIENCE):
+        assert await supervised.run() == 0
+    assert supervised.lines == [f"restarting: {named} changed"]
 
 
 def test_written_created_and_removed_files_count_as_changes(tmp_path) -> None:

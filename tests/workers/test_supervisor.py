@@ -235,7 +235,7 @@ async def test_a_worker_that_does_not_end_is_killed_which_is_a_failure(kept) -> 
 async def test_a_second_signal_is_passed_on(kept) -> None:
     script = (
         "report('ready 60')\nheard = []\n"
-        "for each in (signal.SIGTERM, signal.SIGINT): signal.signal(each, lambda *_: heard.append(1))\n"
+        "for each in (signal.SIGTERM, signal.SIGUSR2): signal.signal(each, lambda *_: heard.append(1))\n"
         "open('heard' + number, 'w')\nwhile len(heard) < 2: signal.pause(); open(f'{number}.{len(heard)}', 'w')\n"
     )
     async with trio.open_nursery() as nursery:

@@ -14,7 +14,7 @@ from support.internals import internal
 from tests.testing.responders import Routes, echo
 from trio_ws import Server, WebSocketDisconnect, open_websocket
 from trio_ws.cli import worker as worker_module
-from trio_ws.cli.reload import RESTART_SIGNAL
+from trio_ws.cli.reload import NO_GRACE_SIGNAL, RESTART_SIGNAL
 from trio_ws.cli.worker import serve_as_worker
 from trio_ws.runtime.command import WORKER_VARIABLE
 from trio_ws.testing.network import MemoryListener
@@ -98,14 +98,29 @@ async def test_once_it_shuts_down_only_one_signal_hurries_it(link, capsys) -> No
         nursery.start_soon(link.run)
         async with link.connect() as ws:
             await began.wait()
-            for number in (signal.SIGTERM, signal.SIGTERM, RESTART_SIGNAL):
+            for number in (signal.SIGTERM, signal.SIGTERM, RESTART_SIGNAL, signal.SIGINT):
                 signal.raise_signal(number)
             with pytest.raises(WebSocketDisconnect, match="1001"):
                 await ws.receive()
             await trio.sleep(0.1)
             assert link.server.statistics().connections == 1
-            signal.raise_signal(signal.SIGINT)
-    assert capsys.readouterr().err.endswith(": ended by SIGINT\n")
+            signal.raise_signal(NO_GRACE_SIGNAL)
+    assert capsys.readouterr().err.endswith(": ended by SIGUSR2\n")
+
+
+async def test_signals_that_a_slow_worker_finds_at_once_have_no_order(link, capsys) -> None:
+    async def stubborn(ws) -> None:
+        await trio.sleep_forever()
+
+    link.server = Server(Routes({"/": stubborn}, when_peer_leaves="finish"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.run)
+        async with link.connect() as ws:
+            for number in (NO_GRACE_SIGNAL, signal.SIGTERM):
+                signal.raise_signal(number)
+            with pytest.raises(WebSocketDisconnect, match="1001"):
+                await ws.receive()
+    assert capsys.readouterr().err.endswith(": ended by SIGUSR2\n")
 
 
 async def test_the_end_of_the_supervisor_is_a_graceful_shutdown(link, capsys) -> None:

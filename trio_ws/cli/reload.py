@@ -16,12 +16,18 @@ import trio
 
 from trio_ws.server.signals import END_SIGNALS, print_line, terminal_end_signals
 
-__all__ = ["DETACHED", "RESTART_SIGNAL", "WatchedFiles", "folders_of", "supervise"]
+__all__ = ["DETACHED", "NO_GRACE_SIGNAL", "RESTART_SIGNAL", "SETTLE_CHECKS", "WatchedFiles", "folders_of", "supervise"]
 
 RESTART_SIGNAL: Final[signal.Signals] = getattr(signal, "SIGUSR1", signal.SIGTERM)
 """The signal for a restart; on Windows any signal ends the child at once."""
+NO_GRACE_SIGNAL: Final[signal.Signals] = getattr(signal, "SIGUSR2", signal.SIGTERM)
+"""The signal that cancels the handlers at once, and nothing else: a slow process finds two signals in any order."""
 POLL_SECONDS: Final = 0.5
 """Seconds between two checks of the files."""
+SETTLE_SECONDS: Final = 0.1
+"""Seconds without a further change after which files count as written: an editor writes in steps, git many files."""
+SETTLE_CHECKS: Final = 20
+"""Checks for further changes at most, as some files may change all the time."""
 GRACE_SECONDS: Final = 1.0
 """Seconds that handlers of the old server have to finish."""
 KILL_SECONDS: Final = 10.0
@@ -102,7 +108,7 @@ async def supervise(
     is restarted after the next change; one that ends without an error is not restarted.
 
     Args:
-        command: the server's command line; `RESTART_SIGNAL` must shut the server down.
+        command: the server's command line; `RESTART_SIGNAL` must shut the server down, `NO_GRACE_SIGNAL` at once.
         folders: folders to check for changes.
         include: patterns of files beside those of Python.
         poll_seconds: seconds between two checks.
@@ -182,18 +188,23 @@ class _ReloadSupervisor:
         return True
 
     async def _wait_for_change(self) -> None:
-        """Wait for a change and print the changed files."""
-        while not (changed := self._files.changed()):  # noqa: ASYNC110 - files have no events
+        """Wait for a change, and for the end of the writing, and print the changed files."""
+        while not (changed := set(self._files.changed())):  # noqa: ASYNC110 - files have no events
             await trio.sleep(self._poll_seconds)
-        self._output(f"restarting: {', '.join(path.name for path in changed)} changed")
+        for _ in range(SETTLE_CHECKS):
+            await trio.sleep(SETTLE_SECONDS)
+            if not (further := self._files.changed()):
+                break
+            changed.update(further)
+        self._output(f"restarting: {', '.join(path.name for path in sorted(changed))} changed")
 
     async def _restart_on_change(self, process: trio.Process) -> None:
-        """End the server when a file changes: by `RESTART_SIGNAL`, then SIGTERM, then SIGKILL."""
+        """End the server when a file changes: by `RESTART_SIGNAL`, `NO_GRACE_SIGNAL` and SIGKILL."""
         self._restarting = False
         await self._wait_for_change()
         self._restarting = True
         process.send_signal(RESTART_SIGNAL)
         await trio.sleep(GRACE_SECONDS)
-        process.terminate()
+        process.send_signal(NO_GRACE_SIGNAL)
         await trio.sleep(KILL_SECONDS - GRACE_SECONDS)
         process.kill()

@@ -18,7 +18,7 @@ from trio_ws.cli.defaults import DEFAULT_PORT, RELOAD_WATCHDOG
 from trio_ws.cli.lifespan import lifespan_error
 from trio_ws.cli.loading import UsageError, load
 from trio_ws.cli.process import WorkerTimeouts
-from trio_ws.cli.reload import RESTART_SIGNAL, folders_of, supervise
+from trio_ws.cli.reload import NO_GRACE_SIGNAL, RESTART_SIGNAL, folders_of, supervise
 from trio_ws.cli.supervisor import WorkersUnavailable, check_available, run_workers
 from trio_ws.cli.worker import Assignment, serve_as_worker
 from trio_ws.codes import CloseCode
@@ -62,9 +62,8 @@ def run(options: argparse.Namespace) -> int:
     if options.worker is not None:
         trio.run(serve_as_worker, serve, options.worker.link)
         return 0
-    close_codes = dict(END_SIGNALS)
-    if options.restartable:
-        close_codes[RESTART_SIGNAL] = CloseCode.SERVICE_RESTART
+    restart = (RESTART_SIGNAL, NO_GRACE_SIGNAL) if options.restartable else ()
+    close_codes = {**END_SIGNALS, **dict.fromkeys(restart, CloseCode.SERVICE_RESTART)}
     trio.run(partial(serve_until_signalled, serve, close_codes=close_codes))
     return 0
 

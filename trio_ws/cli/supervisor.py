@@ -16,8 +16,7 @@ from typing import Final
 import trio
 
 from trio_ws.cli.process import WorkerProcess, WorkerTimeouts
-from trio_ws.cli.reload import RESTART_SIGNAL
-from trio_ws.cli.worker import NO_GRACE_SIGNAL
+from trio_ws.cli.reload import NO_GRACE_SIGNAL, RESTART_SIGNAL
 from trio_ws.client.backoff import Backoff, BackoffSettings
 from trio_ws.server.signals import get_page_url, print_line
 from trio_ws.transport.listeners import owned_path

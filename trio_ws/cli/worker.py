@@ -18,7 +18,7 @@ import attrs
 import trio
 
 from trio_ws.cli.defaults import HEARTBEAT_SECONDS
-from trio_ws.cli.reload import RESTART_SIGNAL
+from trio_ws.cli.reload import NO_GRACE_SIGNAL, RESTART_SIGNAL
 from trio_ws.codes import CloseCode
 from trio_ws.runtime.command import WORKER_VARIABLE
 from trio_ws.server.signals import END_SIGNALS, print_line, serve_until_signalled
@@ -29,14 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HEARTBEAT",
-    "NO_GRACE_SIGNAL",
     "READY",
     "Assignment",
     "serve_as_worker",
 ]
 
-NO_GRACE_SIGNAL: Final = signal.SIGINT
-"""The signal that cancels the handlers of a worker during its shutdown."""
 READY: Final = "ready"
 """The report that the worker accepts connections, followed by the maximum seconds of its shutdown, and by the path of
 a page if there is one."""
@@ -72,7 +69,7 @@ async def serve_as_worker(serve: Callable[..., Awaitable[object]], link: int) ->
 
     SIGTERM, SIGINT and the end of the supervisor close connections with 1001, `RESTART_SIGNAL` with 1012. During the
     shutdown all signals but `NO_GRACE_SIGNAL` are ignored, since a process manager may send to all processes what the
-    supervisor forwards.
+    supervisor forwards; `NO_GRACE_SIGNAL` cancels the handlers, also as the first signal.
 
     Args:
         serve: as for `serve_until_signalled`.
@@ -82,7 +79,7 @@ async def serve_as_worker(serve: Callable[..., Awaitable[object]], link: int) ->
         Exception: the error of `serve`.
     """
     _prepare(link)
-    close_codes = {**END_SIGNALS, RESTART_SIGNAL: CloseCode.SERVICE_RESTART}
+    codes = {RESTART_SIGNAL: CloseCode.SERVICE_RESTART, NO_GRACE_SIGNAL: CloseCode.GOING_AWAY}
     failure: Exception | None = None
     with trio.socket.from_stdlib_socket(socket.socket(fileno=link)) as end:
         worker = _Worker(end)
@@ -92,10 +89,10 @@ async def serve_as_worker(serve: Callable[..., Awaitable[object]], link: int) ->
             try:
                 await serve_until_signalled(
                     serve,
-                    close_codes=close_codes,
+                    close_codes={**END_SIGNALS, **codes},
                     report=worker.print,
                     started=worker.started,
-                    shortened_by={NO_GRACE_SIGNAL},
+                    no_grace={NO_GRACE_SIGNAL},
                 )
             except Exception as error:
                 failure = error
@@ -109,6 +106,7 @@ def _prepare(link: int) -> None:
     if sys.stderr is not None:
         faulthandler.enable()  # SIGABRT ends a worker that hangs, and writes a traceback
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # only the supervisor handles it
+    signal.signal(NO_GRACE_SIGNAL, signal.SIG_IGN)  # until the server handles it, and after that
 
 
 class _Worker:

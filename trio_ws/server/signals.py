@@ -78,7 +78,7 @@ async def serve_until_signalled(
     close_codes: SignalCloseCodes = END_SIGNALS,
     report: Callable[[str], None] = print_line,
     started: Callable[[Server], None] | None = None,
-    shortened_by: Collection[signal.Signals] | None = None,
+    no_grace: Collection[signal.Signals] | None = None,
 ) -> None:
     """Serve until a signal arrives, then shut down gracefully; at a second signal, at once.
 
@@ -92,7 +92,7 @@ async def serve_until_signalled(
         close_codes: the signals to handle, with their close codes.
         report: called with each line for the person at the terminal.
         started: called with the server once it listens; None to report its addresses.
-        shortened_by: the signals that end a running shutdown at once, None for all.
+        no_grace: the signals that cancel the handlers at once, also the first one; None for any second signal.
 
     Raises:
         OSError: an address cannot be listened on; other errors of `serve` pass, too.
@@ -100,7 +100,7 @@ async def serve_until_signalled(
         trio.Cancelled: as `serve` has it.
     """
     close_codes = {**dict.fromkeys(terminal_end_signals(), CloseCode.GOING_AWAY), **close_codes}
-    handler = _SignalHandler(close_codes, report, started, close_codes if shortened_by is None else shortened_by)
+    handler = _SignalHandler(close_codes, report, started, no_grace)
     failure: Exception | None = None
     with trio.open_signal_receiver(*close_codes) as signals:
         async with trio.open_nursery() as nursery:
@@ -123,14 +123,14 @@ class _SignalHandler:
         close_codes: SignalCloseCodes,
         report: Callable[[str], None],
         on_start: Callable[[Server], None] | None,
-        shortened_by: Collection[signal.Signals],
+        no_grace: Collection[signal.Signals] | None,
     ) -> None:
         self.scope = trio.CancelScope()
         """The scope that the server runs in."""
         self._close_codes = close_codes
         self._report = report
         self._on_start = on_start or self._report_addresses
-        self._shortened_by = shortened_by
+        self._no_grace = no_grace
         self._server: Server | None = None
         self._stopping = False
 
@@ -152,18 +152,22 @@ class _SignalHandler:
             self._handle_signal(signal.Signals(number))
 
     def _handle_signal(self, received: signal.Signals) -> None:
-        server = self._server
-        if server is not None and not self._stopping:
-            self._stopping = True
-            open_now = server.statistics().connections
-            self._report(f"shutting down: {open_now} connection{'' if open_now == 1 else 's'}")
-            code = self._close_codes[received]
-            # A restarted server keeps the address, so load balancers need no delay.
-            server.shutdown(code, delay=0 if code is CloseCode.SERVICE_RESTART else None)
+        first, self._stopping = not self._stopping, True
+        if self._server is None:
+            self._end(received)
             return
-        if self._stopping and received not in self._shortened_by:
-            return
+        if first:
+            self._begin(self._server, self._close_codes[received])
+        if (not first) if self._no_grace is None else received in self._no_grace:
+            self._server.shutdown(grace=0)
+            self._end(received)
+
+    def _begin(self, server: Server, code: CloseCode) -> None:
+        open_now = server.statistics().connections
+        self._report(f"shutting down: {open_now} connection{'' if open_now == 1 else 's'}")
+        # A restarted server keeps the address, so load balancers need no delay.
+        server.shutdown(code, delay=0 if code is CloseCode.SERVICE_RESTART else None)
+
+    def _end(self, received: signal.Signals) -> None:
         self._report(f"ended by {received.name}")
-        if server is not None:
-            server.shutdown(grace=0)
         self.scope.cancel(reason=received.name)
