@@ -448,6 +448,13 @@ async def test_reload_restarts_with_1012_when_a_file_changes(shop) -> None:
     assert not path.exists()
 
 
+async def test_broken_pipe_does_not_end_a_child_of_the_supervisor(shop) -> None:
+    """SIGPIPE would end it without a word when Redis or a proxy goes away."""
+    (shop / "shop.py").write_text(f"import os, signal\nos.kill(os.getpid(), signal.SIGPIPE)\n{SHOP}")
+    async with command("run", "shop:app", "--uds", str(shop / "s"), "--reload", cwd=shop) as running:
+        assert (await running.until("\n")).startswith("listening on ")
+
+
 async def test_server_that_was_slow_to_restart_still_closes_with_1012(shop) -> None:
     """It finds both signals of the supervisor at once, in any order."""
     path = shop / "s"

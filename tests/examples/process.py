@@ -91,8 +91,16 @@ async def forked(command: Sequence[str], cwd: Path) -> AsyncGenerator[Program, N
         cwd: where it runs.
     """
     process = await forked_program.begin(command, cwd, environment())
+    program = Program(process)
     async with _ended_behind(process):
-        yield Program(process)
+        try:
+            yield program
+        except BaseException as error:
+            with trio.CancelScope(shield=True):
+                program.signal(signal.SIGTERM)
+                await program.ended()
+            error.add_note(f"The program has written:\n{program.output}")
+            raise
 
 
 @asynccontextmanager

@@ -259,6 +259,8 @@ async def observe(redis: RedisServer, seen: Seen) -> None:
     with trio.fail_after(PATIENCE):
         async with forked(command, ROOT) as program, trio.open_nursery() as nursery:
             address = await program.address()
+            for number in (1, 2):  # one that starts while there is no Redis ends
+                await program.until(f"worker {number} INFO trio_ws: connected to Redis")
             wire = Wire(address)
             await nursery.start(wire.serve)
             place = Place(redis, program, address, wire, trio.lowlevel.current_trio_token())
