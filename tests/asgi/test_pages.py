@@ -217,6 +217,31 @@ async def test_a_page_that_takes_longer_than_open_timeout_is_a_503(autojump_cloc
         assert trio.current_time() - start == Timeouts().open_timeout
 
 
+@pytest.mark.parametrize(("more_body", "status"), [(True, 408), (False, 503)])
+async def test_a_late_body_is_a_408_and_a_late_answer_a_503(
+    autojump_clock: MockClock, more_body: bool, status: int
+) -> None:
+    class Endpoint:
+        max_body = 100
+
+        def refusal(self, request: Any) -> None:
+            pass
+
+        async def answer(self, request: Any, body: bytes) -> Response:
+            await trio.sleep_forever()
+            raise AssertionError
+
+    app = App()
+    app.services.pages.add_endpoint("/late", Endpoint())
+    async with living(app):
+        start = trio.current_time()
+        call = Call(app, scope_of("http", path="/late", raw_path=b"/late", method="POST"))
+        call.put("http.request", body=b"a", more_body=more_body)
+        await call.run()
+        assert call.sent[0]["status"] == status
+        assert trio.current_time() - start == Timeouts().open_timeout
+
+
 async def test_without_pages_a_get_is_told_to_upgrade() -> None:
     class NoPages:
         async def page(self, request: Any) -> None:

@@ -753,3 +753,27 @@ class TestCost:
             assert not decoder.failed
 
         assert holds_less(decode, 1 << 16)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        masked(TEXT, b"a", fin=False),
+        masked(BINARY, bytes(100))[:50],
+        masked(TEXT, b"a")[:1],
+        masked(CLOSE, b""),
+        masked(CONTINUATION, b""),
+        None,
+    ],
+    ids=["in a message", "in a payload", "in a header", "closed", "failed", "streamed"],
+)
+def test_a_frame_that_is_not_alone_is_no_whole_message(server: Any, before: bytes | None) -> None:
+    """`decode_whole` takes nothing where the frame belongs to something else, though the bytes look like a message."""
+    out: list[Any] = []
+    assert server.decode_whole(masked(TEXT, b"x"), out, 9, PLENTY) == len(masked(TEXT, b"x"))
+    if before is None:
+        server.stream_next()
+    else:
+        feed(server, before)
+    assert server.decode_whole(masked(TEXT, b"y"), out, 9, PLENTY) == 0
+    assert out == ["x"]

@@ -9,6 +9,7 @@ import pytest
 from codec_helpers import Codec, deflater, feed, inflater, plain
 
 from trio_ws.errors import LocalProtocolError
+from trio_ws.protocol.deflate import DEFLATED_AT_ONCE
 from trio_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, RSV1, TEXT
 from trio_ws.protocol.items import CloseConnection, Ping, Pong
 
@@ -230,3 +231,12 @@ def test_message_deflated_in_steps_may_be_overtaken(codec: Codec) -> None:
     other = encoder.message("other")
     frames = first + other + encoder.end(deflating, text=False) + encoder.message("last")
     assert feed(codec.client(inflater=inflater()), frames) == ["first", "other", large, "last"]
+
+
+@pytest.mark.parametrize(("threshold", "least"), [(0, DEFLATED_AT_ONCE + 1), (50_000, 50_000)])
+def test_steps_are_for_what_is_large_and_compressed(codec: Codec, threshold: int, least: int) -> None:
+    encoder = codec.encoder(client=False, deflater=deflater(threshold=threshold))
+    for data in (bytes(least), "x" * least, "ü" * ((least + 1) // 2)):
+        assert encoder.begin(data[:-1]) is None
+        assert encoder.begin(data) is not None
+    assert codec.encoder(client=False).begin(bytes(least)) is None

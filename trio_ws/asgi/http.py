@@ -56,8 +56,9 @@ class HTTPCall:
         """Answer the request, unless the client disconnects before."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, nursery.cancel_scope)
-            answer = await self._answer()
-            with trio.move_on_after(self._settings.timeouts.open_timeout):
+            deadline = trio.current_time() + self._settings.timeouts.open_timeout
+            answer = await self._answer(deadline)
+            with trio.move_on_at(deadline):
                 # The body is not used, but hypercorn fails if it arrives after the answer over HTTP/2.
                 await self._body_read.wait()
             await self._send_answer(answer)
@@ -81,11 +82,11 @@ class HTTPCall:
             if self._body_read.is_set() or len(self._body) > self._max_body:
                 self._body_known.set()
 
-    async def _answer(self) -> Response:
+    async def _answer(self, deadline: float) -> Response:
         try:
             request = read_request(self._scope, self._settings, self._responder)
             endpoint = find_endpoint(self._responder, request.method, request.raw_path)
-            with trio.move_on_after(self._settings.timeouts.open_timeout):
+            with trio.move_on_at(deadline):
                 page = await (self._page(request) if endpoint is None else self._answer_post(endpoint, request))
                 self._headers_of(page)  # raises if they cannot be sent
                 return page

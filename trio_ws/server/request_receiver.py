@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trio_ws.config import Limits
     from trio_ws.transport.base import Transport
 
-__all__ = ["LINGER", "RequestReceiver"]
+__all__ = ["EARLY_BYTES", "LINGER", "RequestReceiver"]
 
 EARLY_BYTES: Final = 64 * 1024
 """Bytes kept of what a client sends behind its request; with more, reading pauses until the answer."""
