@@ -97,6 +97,15 @@ def test_times_are_seconds_of_the_epoch_in_any_zone() -> None:
     assert epoch_seconds("time", -5) == -5.0
 
 
+def test_the_last_time_is_in_9999_and_is_named_in_milliseconds() -> None:
+    last = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
+    assert epoch_seconds("time", last) == last
+    for given, asked in ((last + 1, True), (1000 * last, True), (1000 * last + 1, False)):
+        with pytest.raises(ValueError, match="until the year 9999") as caught:
+            epoch_seconds("time", given)
+        assert str(caught.value).endswith("are they milliseconds?") == asked
+
+
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [

@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from types import SimpleNamespace
@@ -488,6 +488,19 @@ def test_an_endpoint_that_cannot_be_is_refused(options: dict[str, Any], error: t
     app.page("/page", lambda _: "page")
     with pytest.raises(error):
         app.publish_endpoint(options.pop("path", "/publish"), **options)
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "secret"),
+    [(16, 512, "x".__mul__), (24, 64, lambda size: "whsec_" + b64encode(bytes(size)).decode())],
+    ids=["bearer", "signing"],
+)
+def test_a_secret_is_refused_outside_its_sizes(least: int, most: int, secret: Callable[[int], str]) -> None:
+    for size in (least, most):
+        assert PublishKey(secret(size)).secret == secret(size)
+    for size in (least - 1, most + 1):
+        with pytest.raises(ValueError, match=f"from {least} to {most} "):
+            PublishKey(secret(size))
 
 
 @pytest.mark.parametrize("rooms", [5, [5], [], "x" * 9000, ["\ud83d"]])

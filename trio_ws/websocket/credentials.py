@@ -50,7 +50,7 @@ def epoch_seconds(name: str, time: object) -> float:
     if isinstance(time, bool) or not isinstance(time, int | float):
         raise TypeError(f"{name} takes an aware datetime, or seconds since 1970 as time.time() has them, not {time!r}")
     if not -math.inf < time <= _YEAR_9999:
-        hint = ": are they milliseconds?" if _YEAR_9999 < time < 1000 * _YEAR_9999 else ""
+        hint = ": are they milliseconds?" if _YEAR_9999 < time <= 1000 * _YEAR_9999 else ""
         raise ValueError(f"{name} must be seconds since 1970, until the year 9999, not {time!r}{hint}")
     return float(time)
 
