@@ -459,7 +459,9 @@ async def test_receive_stream_gives_a_message_as_one_part() -> None:
     assert got == [["whole"], []]
 
 
-@pytest.mark.parametrize(("payload", "error"), [(b"x" * 126, ValueError), ("text", TypeError), (b"x", RuntimeError)])
+@pytest.mark.parametrize(
+    ("payload", "error"), [(b"x" * 126, ValueError), ("text", TypeError), (b"x" * 125, RuntimeError)]
+)
 async def test_pings_are_refused_and_it_is_said_what_to_do(payload: Any, error: type[Exception]) -> None:
     raised = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -16,6 +17,7 @@ from trio_ws.rooms.redis import RedisBackplane
 from trio_ws.rooms.redis.heads import StreamHeads
 from trio_ws.rooms.redis.local_delivery import LocalDelivery
 from trio_ws.rooms.redis.options import Options
+from trio_ws.rooms.redis.scripts import Keys
 from trio_ws.rooms.redis.stream import StreamState, StreamSubscription
 from trio_ws.rooms.redis.stream_reader import StreamReader
 
@@ -92,6 +94,19 @@ async def test_a_process_cut_off_during_a_loss_has_a_gap(redis, subscribed, says
         if subscribed:
             await until(lambda: near.ear.data[-1] == "end")
             assert near.lost == [None]
+
+
+async def test_each_epoch_of_a_process_has_another_token(redis) -> None:
+    """Two epochs that begin at one time, by a clock that was set back, are not taken for one."""
+    epochs: list[str] = []
+    stream = Keys("trio_ws").stream("room")
+    async with processes(redis, 1) as (near,):
+        for _ in range(2):
+            await near.say("first", "second")
+            epochs += re.findall(r"\b\d+-([0-9a-f]{8})\b", redis.ask(f"XRANGE {stream} - +"))
+            redis.ask("FLUSHALL")
+    first, again, mark, second, last = epochs
+    assert first == again != mark == second == last
 
 
 async def test_a_process_that_had_read_nothing_has_a_gap(redis) -> None:
