@@ -13,6 +13,7 @@ import trio
 
 from trio_ws import (
     App,
+    Budget,
     Compression,
     Controller,
     Depends,
@@ -245,6 +246,23 @@ def test_a_listener_refuses_options_that_never_work(options: dict[str, Any], mes
 def test_registering_refuses_values_of_a_wrong_type(register: Callable[[App], Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         register(App())
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda code: App().close_on(KeyError, code),
+        lambda code: Budget(messages=1, over="close", code=code),
+        lambda code: App().websocket("/a", close_codes={code: "meaning"}),
+    ],
+    ids=["close_on", "Budget", "close_codes"],
+)
+def test_close_codes_are_taken_from_1000_to_4999(take: Callable[[int], Any]) -> None:
+    for code in (1000, 4999):
+        take(code)
+    for code in (999, 5000):
+        with pytest.raises(ValueError, match=str(code)):
+            take(code)
 
 
 @pytest.mark.parametrize(

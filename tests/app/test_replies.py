@@ -21,7 +21,6 @@ from trio_ws import (
     BlockingWebSocket,
     Conflict,
     Controller,
-    Created,
     Depends,
     Forbidden,
     NotFound,
@@ -406,6 +405,18 @@ async def test_an_error_before_the_answer_refuses_with_its_status(options: Any, 
     assert (refused.status, refused.body) == (status, body)
 
 
+async def test_a_reply_without_a_status_refuses_with_500() -> None:
+    app = App()
+    app.reply_on(DomainError, lambda error: {"why": "full"})
+
+    @app.websocket("/a")
+    async def view(ws: WebSocket, it: Annotated[None, Depends(dependency_that_raises)]) -> None:
+        pytest.fail("called")
+
+    refused = await refusal_of(app, "/a")
+    assert (refused.status, refused.body) == (500, b'{"why":"full"}')
+
+
 async def test_a_reply_that_cannot_refuse_is_an_error_500() -> None:
     async def greets() -> bool:
         raise Ok("welcome")
@@ -417,10 +428,12 @@ async def test_a_reply_that_cannot_refuse_is_an_error_500() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "code"), [(Forbidden(1), 1008), (InternalServerError(), 1011), (Created("in"), None)]
+    ("reply", "code"), [(Reply(399), None), (Reply(400), 1008), (Reply(499), 1008), (Reply(500), 1011), (5, 1011)]
 )
-async def test_a_reply_of_on_connect_is_sent_and_from_400_on_closes(reply: Reply, code: int | None) -> None:
+async def test_a_reply_of_on_connect_is_sent_and_from_400_on_closes(reply: Any, code: int | None) -> None:
+    """What is not a `Reply` is the reply to an error of ours, so that it closes as a status of 500 does."""
     app = App()
+    app.reply_on(DomainError, lambda error: reply)
 
     @app.listener("/a")
     async def receive(data: Any) -> Any:
@@ -428,9 +441,9 @@ async def test_a_reply_of_on_connect_is_sent_and_from_400_on_closes(reply: Reply
 
     @receive.on_connect
     async def connect(ws: WebSocket) -> None:
-        raise reply
+        raise reply if isinstance(reply, Reply) else DomainError
 
-    sent = {"statusCode": reply.status_code, "body": reply.body}
+    sent = {"statusCode": reply.status_code, "body": reply.body} if isinstance(reply, Reply) else reply
     if code is None:
         assert await replies(app, 5, count=2) == [sent, 5]
     else:
@@ -469,7 +482,9 @@ async def test_a_page_answers_with_a_raised_reply(reply: Reply, body: bytes) -> 
     assert (answer.status, answer.body) == (reply.status_code, body)
 
 
-@pytest.mark.parametrize(("reply", "code"), [(Forbidden(), 1008), (InternalServerError(), 1011), (Ok(), 1011)])
+@pytest.mark.parametrize(
+    ("reply", "code"), [(Reply(399), 1011), (Reply(400), 1008), (Reply(499), 1008), (Reply(500), 1011)]
+)
 async def test_a_reply_of_a_view_closes_by_its_status(reply: Reply, code: int) -> None:
     async def view(ws: WebSocket) -> None:
         raise reply

@@ -633,10 +633,12 @@ async def test_without_the_extension_a_denial_is_a_403(
 ) -> None:
     caplog.set_level(logging.INFO)
 
-    async with calling(bridge_of(lambda ws: ws.reject(status), auto_accept=False), extensions=extensions) as call:
+    bridge = bridge_of(lambda ws: ws.reject(status), auto_accept=False)
+    async with calling(bridge, extensions=extensions) as call:
         await call.next(1)
     assert call.sent == [{"type": "websocket.close"}]
-    assert ("not 401" in caplog.text) == (status == 401)
+    assert ("refused with 403, not" in caplog.text) == (status == 401)
+    assert bridge.statistics().responses == {403: 1}
 
 
 async def test_only_an_offered_subprotocol_is_accepted() -> None:
