@@ -27,7 +27,7 @@ esac
 """
 
 
-MAKES = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "ARGS", "COVERAGE"}
+MAKES = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "ARGS", "COVERAGE", "WORKERS"}
 """What a make that runs these tests would hand on."""
 
 

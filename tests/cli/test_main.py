@@ -130,11 +130,8 @@ async def command(*arguments: str, cwd: Path) -> AsyncGenerator[Command, None]:
     try:
         yield Command(process)
     finally:
-        if process.returncode is None:
-            process.terminate()
-        with trio.CancelScope(shield=True):
-            await process.wait()
-            await process.stdout.aclose()
+        await forked_program.end(process)
+        await trio.aclose_forcefully(process.stdout)
 
 
 def url_in(line: str) -> str:

@@ -108,15 +108,8 @@ async def _ended_behind(process: trio.Process | forked_program.ForkedProgram) ->
     try:
         yield
     finally:
-        with trio.CancelScope(shield=True):
-            if process.returncode is None:
-                process.terminate()  # one that has children ends them, too
-            with trio.move_on_after(PATIENCE):
-                await process.wait()
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-            await process.stdout.aclose()
+        await forked_program.end(process)
+        await trio.aclose_forcefully(process.stdout)
 
 
 def launching(program: Path) -> list[str]:

@@ -26,11 +26,13 @@ _replaced: list[object] = []
 
 
 def fork_interpreters(execute: Callable[[list[str]], object]) -> None:
-    """Let this process fork where it would start `python -m trio_ws`.
+    """Let this process fork where it would start `python -m trio_ws`, if forked processes can have signals.
 
     Args:
         execute: runs `trio-ws` and its arguments.
     """
+    if sys.version_info >= (3, 13):  # there, a process that a thread has forked sees its signals by chance
+        return
     start = trio.lowlevel.open_process
 
     async def open_process(

@@ -23,7 +23,10 @@ import trio
 from support.forked import TESTS, context
 from support.forked_children import fork_interpreters, own_streams
 
-__all__ = ["ForkedProgram", "begin", "start"]
+__all__ = ["ForkedProgram", "begin", "end", "start"]
+
+PATIENCE = 120.0
+"""Seconds that a program may take to end on a busy machine; it takes less than one."""
 
 INPUT_BYTES = 4096
 """What a pipe takes at once on every system: the standard input is written before the program begins."""
@@ -104,6 +107,18 @@ async def begin(command: Sequence[str], folder: Path, environment: Mapping[str, 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
+
+
+async def end(process: ForkedProgram | trio.Process) -> None:
+    """End a program, which ends those that it has started; kill it if it does not."""
+    with trio.CancelScope(shield=True):
+        if process.returncode is None:
+            process.terminate()
+        with trio.move_on_after(PATIENCE):
+            await process.wait()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 def _run(output: Connection, command: list[str], folder: str, environment: dict[str, str], given: bytes) -> None:
