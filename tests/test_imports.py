@@ -39,14 +39,15 @@ ORDER = (
     "server",
     "client",
     "rooms",
-    "app",
+    "blocking",
     "asgi",
     "testing",
+    "app",
     "conformance",
     "compat",
     "cli",
 )
-VOCABULARY = ("codes", "config", "errors", "escaping", "headers", "messages", "options", "version")
+VOCABULARY = ("addresses", "codes", "config", "errors", "escaping", "headers", "messages", "options", "version")
 """Modules of the top folder that every folder may import. They import only each other."""
 
 FORBIDDEN = {
@@ -56,9 +57,6 @@ FORBIDDEN = {
     "app": ("socket", "select", "selectors", "trio.socket"),
 }
 """Foreign imports that a folder must not have: I/O and clocks in the protocol, sockets in applications."""
-
-SHORT_WAYS = {"trio_ws.app.servable": {"trio_ws.testing", "trio_ws.asgi"}}
-"""Imports in methods of `App`, which users expect there: `test_client()`, and the application as one of ASGI."""
 
 NAMES = [name_of(path, PACKAGE) for path in sorted(PACKAGE.rglob("*.py"))]
 
@@ -78,12 +76,11 @@ def rank_of(name: str) -> int:
 
 def complaints(module: Module) -> list[str]:
     """Return a text for each import of ours that goes against the order."""
-    allowed = SHORT_WAYS.get(module.name, set())
     targets = imports_of(module, set(NAMES), typing=True, lazy=True)
     return [
         f"{module.name} imports {target}, which comes after it"
         for target in sorted(targets)
-        if rank_of(target) > rank_of(module.name) and not any(target.startswith(each) for each in allowed)
+        if rank_of(target) > rank_of(module.name)
     ]
 
 
@@ -128,8 +125,8 @@ def test_the_top_folder_holds_the_vocabulary_only() -> None:
 
 
 def test_no_two_modules_import_each_other() -> None:
-    """Imports for type checking count; those inside functions are the short ways above."""
-    assert cycles_of(modules_of(PACKAGE), typing=True, lazy=False) == []
+    """Imports for type checking and inside functions count."""
+    assert cycles_of(modules_of(PACKAGE), typing=True, lazy=True) == []
 
 
 def test_private_names_are_used_in_their_module_alone() -> None:
@@ -150,6 +147,7 @@ def test_private_names_are_used_in_their_module_alone() -> None:
         ("trio_ws.http.url", "if TYPE_CHECKING:\n    from trio_ws.protocol.endpoint import Endpoint"),
         ("trio_ws.connection.inbox", "from trio_ws import App"),
         ("trio_ws.rooms.room", "from trio_ws.testing import client"),
+        ("trio_ws.asgi.application", "def f():\n    from trio_ws.app import App"),
     ],
 )
 def test_an_import_against_the_order_is_found(name: str, source: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trio_ws.version import __version__
 
 if TYPE_CHECKING:
+    from trio_ws.addresses import SocketAddress
     from trio_ws.app import (
         Accepted,
         App,
@@ -76,7 +77,7 @@ if TYPE_CHECKING:
     from trio_ws.handler.instruments import Instrument
     from trio_ws.handler.service import Response, Service
     from trio_ws.headers import Headers
-    from trio_ws.http.request import Request, SocketAddress
+    from trio_ws.http.request import Request
     from trio_ws.http.url import URL, QueryParameters
     from trio_ws.messages import WebSocketMessage
     from trio_ws.protocol.endpoint import CloseInfo
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from trio_ws.websocket.websocket import WebSocket
 
 _NAMES = {
+    "trio_ws.addresses": "SocketAddress",
     "trio_ws.app": (
         "Accepted App BadRequest BlockingRoom BlockingWebSocket Body Budget Conflict Controller Converter Cookie "
         "Created Depends ErrorDetail Forbidden Form GuardContext Header InternalServerError Listener "
@@ -113,7 +115,7 @@ _NAMES = {
     "trio_ws.handler.instruments": "Instrument",
     "trio_ws.handler.service": "Response Service",
     "trio_ws.headers": "Headers",
-    "trio_ws.http.request": "Request SocketAddress",
+    "trio_ws.http.request": "Request",
     "trio_ws.http.url": "QueryParameters URL",
     "trio_ws.messages": "WebSocketMessage",
     "trio_ws.protocol.endpoint": "CloseInfo",

@@ -13,12 +13,8 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import attrs
 
-from trio_ws.codes import CloseCode, is_wire_code
-from trio_ws.headers import is_token
-
 __all__ = [
     "WhenFull",
-    "caught_codes",
     "check_flag",
     "check_names",
     "check_number",
@@ -32,7 +28,6 @@ __all__ = [
     "number",
     "of_kind",
     "optional_bool",
-    "parse_subprotocols",
     "register_group",
     "unknown_hint",
 ]
@@ -105,45 +100,6 @@ def list_of(name: str, value: Any, what: str) -> list[Any]:
     if isinstance(value, Mapping) or not isinstance(value, Iterable):
         raise TypeError(f"{name} takes a list of {what}, not {value!r}")
     return list(value)
-
-
-def caught_codes(value: Any) -> Any:
-    """Check `caught_close_codes=`: close codes, or the built-in `all`.
-
-    Raises:
-        TypeError: it is something else.
-        ValueError: no connection ends with one of the codes.
-    """
-    if value is all:
-        return value
-    listed = isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping))
-    if not listed or any(isinstance(code, bool) or not isinstance(code, int) for code in value):
-        raise TypeError(
-            f"caught_close_codes takes a list of codes, or the built-in all, not {value!r}: write [1000, 1001], say"
-        )
-    for code in value:
-        check_number("a code in caught_close_codes", code, 1000, 4999)
-        if not is_wire_code(code) and code not in (CloseCode.NO_STATUS_RECEIVED, CloseCode.ABNORMAL_CLOSURE):
-            raise ValueError(f"no connection ends with {code}, which is in caught_close_codes")
-    return value
-
-
-def parse_subprotocols(value: Iterable[str]) -> tuple[str, ...]:
-    """Check `subprotocols=` and return it as a tuple.
-
-    Raises:
-        TypeError: a single one was given where a list of them is expected, or one is not a str.
-        ValueError: one is not a token (RFC 6455 4.1), or is listed twice.
-    """
-    names = tuple(list_of("subprotocols", value, "names"))
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"subprotocols takes a list of names, not of {name!r}")
-        if not is_token(name):
-            raise ValueError(f"subprotocol {name!r} is not a token (RFC 6455 4.1)")
-    if len(set(names)) < len(names):
-        raise ValueError(f"a subprotocol is listed twice: {list(names)}")
-    return names
 
 
 # --- validators of attrs -----------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from trio_ws import (
     WebSocketException,
 )
 from trio_ws.app import RegistrationError
-from trio_ws.app.blocking import BlockingWebSocket
+from trio_ws.blocking.websocket import BlockingWebSocket
 
 
 async def test_view_gets_connection_and_converted_parameters() -> None:

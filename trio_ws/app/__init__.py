@@ -8,7 +8,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from trio_ws.app.application import App
-from trio_ws.app.blocking import BlockingRoom, BlockingWebSocket
 from trio_ws.app.controller import Controller
 from trio_ws.app.errors import ErrorDetail, ParameterError, RegistrationError
 from trio_ws.app.guards import GuardContext
@@ -33,6 +32,7 @@ from trio_ws.app.replies import (
 )
 from trio_ws.app.route import Route
 from trio_ws.app.router import Router
+from trio_ws.blocking.websocket import BlockingRoom, BlockingWebSocket
 from trio_ws.runtime.threads import in_loop
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from trio_ws.rooms.topics import budget_topic, encoded
 from trio_ws.runtime.token_bucket import Allowance, TokenBucket
 
 if TYPE_CHECKING:
-    from trio_ws.http.request import Address
+    from trio_ws.addresses import Address
     from trio_ws.rooms import Backplane
     from trio_ws.websocket.websocket import WebSocket
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from trio_ws.app.pages import NOT_FOUND, UPGRADE_REQUIRED
@@ -24,17 +24,9 @@ if TYPE_CHECKING:
     from trio_ws.http.request import Request
     from trio_ws.server.server import Server
 
-__all__ = ["Dispatcher", "HasResponder"]
+__all__ = ["Dispatcher"]
 
 PLAIN_TEXT: Final = (("Content-Type", "text/plain; charset=utf-8"),)
-
-
-class HasResponder(Protocol):
-    """An application that servers and test clients take, as an `App` is."""
-
-    @property
-    def responder(self) -> Dispatcher:
-        """Answers its requests."""
 
 
 class Dispatcher:

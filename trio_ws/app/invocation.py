@@ -13,7 +13,6 @@ from functools import partial
 from types import MethodType
 from typing import TYPE_CHECKING, Any, cast
 
-from trio_ws.app.blocking import in_thread
 from trio_ws.app.errors import ParameterError
 from trio_ws.app.exchange import BoundListener
 from trio_ws.app.guard_calls import check_guards
@@ -32,6 +31,7 @@ from trio_ws.app.refusals import bad_request, refusal_from, refuse_connection
 from trio_ws.app.renewals import watch_renewals
 from trio_ws.app.route import PlannedCall
 from trio_ws.app.stays import Stays
+from trio_ws.blocking.threads import in_thread
 from trio_ws.connection.wrapped_reader import release_readers
 from trio_ws.runtime.threads import run_in_thread, runs_in_thread
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from trio_ws.app.blocking import in_thread
 from trio_ws.app.options import check_callback
 from trio_ws.app.replies import Reply
 from trio_ws.runtime.threads import in_loop, runs_in_thread
@@ -65,6 +64,8 @@ class ReplyMaker:
         """
         function = self.function
         if runs_in_thread(function):
+            from trio_ws.blocking.threads import in_thread  # noqa: PLC0415 - for plain functions only
+
             function = in_thread(function, websocket, limiters)
         return function(error, message) if self.takes_message else function(error)
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
-from trio_ws.app.blocking import BlockingWebSocket
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.guards import CONTEXT_KEY, GuardContext, PlannedGuard
 from trio_ws.app.listener import Listener
@@ -21,6 +20,7 @@ from trio_ws.app.parameters.shadowing import shadowed_annotation
 from trio_ws.app.parameters.signature import ParameterSource, Signature
 from trio_ws.app.path import DEFAULT_CONVERTERS, PathPattern, segments
 from trio_ws.app.route_options import RouteOptions
+from trio_ws.blocking.websocket import BlockingWebSocket
 from trio_ws.http.request import current_root_path
 from trio_ws.runtime.threads import is_plain, underlying
 

@@ -12,8 +12,9 @@ from trio_ws.config import Compression, Limits, Timeouts
 from trio_ws.connection.serialization import ValueType, resolve_types
 from trio_ws.connection.settings import compression_of
 from trio_ws.handler.disconnect import WhenPeerLeaves, check_policy
-from trio_ws.options import caught_codes, check_number, check_text, flag, of_kind, parse_subprotocols
-from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
+from trio_ws.options import check_number, check_text, flag, of_kind
+from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes, caught_codes
+from trio_ws.websocket.handshake import parse_subprotocols
 
 if TYPE_CHECKING:
     from trio_ws.app.budgets import Budget

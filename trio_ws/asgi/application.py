@@ -24,9 +24,8 @@ from trio_ws.server.statistics import Counters, Statistics
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from trio_ws.app.dispatcher import HasResponder
     from trio_ws.asgi.scope import Application, Receive, Scope, Send
-    from trio_ws.server.context import Responder
+    from trio_ws.server.context import HasResponder, Responder
 
 __all__ = ["ASGIApplication"]
 

@@ -21,8 +21,7 @@ from trio_ws.websocket.close_code import leaves
 if TYPE_CHECKING:
     from hypercorn.config import Config
 
-    from trio_ws.app.dispatcher import HasResponder
-    from trio_ws.server.context import Responder
+    from trio_ws.server.context import HasResponder, Responder
 
 __all__ = ["run", "serve"]
 

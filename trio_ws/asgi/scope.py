@@ -10,6 +10,7 @@ import attrs
 from wsproto.extensions import PerMessageDeflate
 from wsproto.handshake import server_extensions_handshake
 
+from trio_ws.addresses import SocketAddress
 from trio_ws.handler.endpoint import find_endpoint
 from trio_ws.headers import Headers, is_token
 from trio_ws.http import origin
@@ -17,12 +18,12 @@ from trio_ws.http.forwarded import forwarded
 from trio_ws.http.head import MalformedRequest
 from trio_ws.http.hosts import check_host
 from trio_ws.http.parser import RequestHead, check_http, in_origin_form
-from trio_ws.http.request import Request, SocketAddress
+from trio_ws.http.request import Request
 from trio_ws.protocol.negotiation import ExtensionSyntaxError, parse_extensions
 
 if TYPE_CHECKING:
+    from trio_ws.addresses import Address
     from trio_ws.connection.settings import Settings
-    from trio_ws.http.request import Address
 
 __all__ = [
     "Application",

@@ -26,12 +26,12 @@ from trio_ws.errors import ConnectError, HeaderSource, RemoteProtocolError, WebS
 from trio_ws.handler.disconnect import DisconnectRule, WhenPeerLeaves, check_policy
 from trio_ws.headers import Headers
 from trio_ws.http.request import Request
-from trio_ws.options import caught_codes, hint_unknown_options, of_kind, optional_bool
+from trio_ws.options import hint_unknown_options, of_kind, optional_bool
 from trio_ws.protocol.negotiation import DeflateSettings, check_response, make_offer
 from trio_ws.runtime.in_trio import check_in_trio
 from trio_ws.transport.poller import Poller
 from trio_ws.transport.socket_options import abandon
-from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
+from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes, caught_codes
 from trio_ws.websocket.websocket import WebSocket
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ from trio_ws.errors import HeaderSource
 from trio_ws.headers import Headers, header_pairs, is_token
 from trio_ws.http.origin import Origin, page_origin
 from trio_ws.http.url import URL, ascii_hostname
-from trio_ws.options import check_number, list_of, parse_subprotocols
+from trio_ws.options import check_number, list_of
 from trio_ws.version import __version__
+from trio_ws.websocket.handshake import parse_subprotocols
 
 if TYPE_CHECKING:
     from trio_ws.protocol.client_handshake import ClientHandshake

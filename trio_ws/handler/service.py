@@ -14,8 +14,9 @@ from trio_ws.connection.serialization import resolve_types
 from trio_ws.connection.settings import compression_of
 from trio_ws.handler.disconnect import WhenPeerLeaves, check_policy
 from trio_ws.handler.instruments import Instruments, instruments_of
-from trio_ws.options import caught_codes, flag, of_kind, parse_subprotocols
-from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes
+from trio_ws.options import flag, of_kind
+from trio_ws.websocket.close_code import NORMAL_CLOSE_CODES, CaughtCodes, caught_codes
+from trio_ws.websocket.handshake import parse_subprotocols
 from trio_ws.websocket.websocket import WebSocket
 
 if TYPE_CHECKING:

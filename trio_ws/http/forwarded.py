@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Literal, TypeAlias
 
+from trio_ws.addresses import Address
 from trio_ws.headers import Headers
 from trio_ws.http.head import elements
-from trio_ws.http.request import Address
 from trio_ws.options import list_of
 
 __all__ = ["TrustedProxies", "forwarded", "parse_trusted_proxies"]

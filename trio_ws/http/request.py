@@ -5,35 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final
 from urllib.parse import unquote
 
+from trio_ws.addresses import Address, NamedAddress, named
 from trio_ws.headers import Headers, parse_cookies
 from trio_ws.http.url import URL, QueryParameters
 
-__all__ = ["Address", "NamedAddress", "Request", "SocketAddress", "current_root_path", "named"]
-
-Address: TypeAlias = "tuple[str, int] | str | None"
-"""Host and port of a TCP peer, the path of a Unix one, None where there is no network."""
-
-
-class SocketAddress(NamedTuple):
-    """The address of a TCP peer, as a tuple of host and port with names."""
-
-    host: str
-    """The IP address as text, of IPv6 without brackets."""
-    port: int
-    """The port; 0 if a proxy has not reported it."""
-
-
-NamedAddress: TypeAlias = "SocketAddress | str | None"
-"""Host and port of a TCP peer, by index or by name; the path of a Unix one; None where there is no network."""
-
-
-def named(address: Address) -> NamedAddress:
-    """Return an address whose parts have names; one that has them is returned as it is."""
-    return SocketAddress(*address) if type(address) is tuple else address  # type: ignore[return-value]
-
+__all__ = ["Request", "current_root_path"]
 
 current_root_path: Final[ContextVar[str]] = ContextVar("current_root_path", default="")
 """The `root_path` of the request that the current task, or thread, works on."""

@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from trio_ws.http.request import Address
+    from trio_ws.addresses import Address
 
 __all__ = ["ConnectionLog", "escaped", "format_address"]
 

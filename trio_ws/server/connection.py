@@ -12,9 +12,9 @@ from trio_ws.runtime.log import ConnectionLog
 from trio_ws.server.handshake import ServerHandshake
 
 if TYPE_CHECKING:
+    from trio_ws.addresses import Address
     from trio_ws.connection.connection import Connection
     from trio_ws.http.head import MalformedRequest
-    from trio_ws.http.request import Address
     from trio_ws.runtime.timers import Timers
     from trio_ws.server.context import ServerContext
     from trio_ws.transport.base import Transport

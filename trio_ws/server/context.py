@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trio_ws.runtime.timers import TimeoutQueue, Timers
     from trio_ws.server.shutdown import GracefulShutdown
 
-__all__ = ["Responder", "ServerContext"]
+__all__ = ["HasResponder", "Responder", "ServerContext"]
 
 
 class Responder(Protocol):
@@ -32,6 +32,14 @@ class Responder(Protocol):
 
     def route(self, request: Request) -> tuple[Request, Service] | Response:
         """Return the service for an upgrade, with the request as its route sees it, or a refusal."""
+
+
+class HasResponder(Protocol):
+    """An application that servers and test clients take, as an `App` is."""
+
+    @property
+    def responder(self) -> Responder:
+        """The object that answers its requests."""
 
 
 @attrs.frozen(kw_only=True)

@@ -37,7 +37,7 @@ from trio_ws.transport.poller import Poller
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trio_ws.http.request import Address
+    from trio_ws.addresses import Address
     from trio_ws.server.context import Responder
     from trio_ws.transport.base import Transport
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
-from trio_ws.app.blocking import BlockingWebSocket
+from trio_ws.blocking.websocket import BlockingWebSocket
 
 if TYPE_CHECKING:
     from logging import LogRecord

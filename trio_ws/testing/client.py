@@ -38,9 +38,8 @@ if TYPE_CHECKING:
     from logging import LogRecord
     from types import TracebackType
 
-    from trio_ws.app.dispatcher import HasResponder
     from trio_ws.connection.serialization import ValueType
-    from trio_ws.server.context import Responder
+    from trio_ws.server.context import HasResponder, Responder
     from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["TestClient", "TestConnection"]

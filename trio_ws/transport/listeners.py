@@ -16,7 +16,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from trio_ws.http.request import Address
+    from trio_ws.addresses import Address
     from trio_ws.transport.socket_options import AnySocket
 
 __all__ = [

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
 from trio_ws.codes import CloseCode, is_normal_close, is_wire_code
 from trio_ws.errors import InvalidMessage, UnexpectedMessage, WebSocketException
+from trio_ws.options import check_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +18,7 @@ __all__ = [
     "NORMAL_CLOSE_CODES",
     "CaughtCodes",
     "CloseDecision",
+    "caught_codes",
     "close_decision_for",
     "is_normal_close_code",
     "leaves",
@@ -29,6 +31,27 @@ If 1000 is among them, a close frame without a code (1005) counts, too: a browse
 
 NORMAL_CLOSE_CODES = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY)
 """The default of `caught_close_codes`."""
+
+
+def caught_codes(value: Any) -> Any:
+    """Check `caught_close_codes=`: close codes, or the built-in `all`.
+
+    Raises:
+        TypeError: it is something else.
+        ValueError: no connection ends with one of the codes.
+    """
+    if value is all:
+        return value
+    listed = isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping))
+    if not listed or any(isinstance(code, bool) or not isinstance(code, int) for code in value):
+        raise TypeError(
+            f"caught_close_codes takes a list of codes, or the built-in all, not {value!r}: write [1000, 1001], say"
+        )
+    for code in value:
+        check_number("a code in caught_close_codes", code, 1000, 4999)
+        if not is_wire_code(code) and code not in (CloseCode.NO_STATUS_RECEIVED, CloseCode.ABNORMAL_CLOSURE):
+            raise ValueError(f"no connection ends with {code}, which is in caught_close_codes")
+    return value
 
 
 def is_normal_close_code(code: int, caught: CaughtCodes, *, uncertain: bool) -> bool:

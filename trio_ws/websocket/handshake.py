@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from trio_ws.errors import HeaderSource
-from trio_ws.headers import header_pairs
+from trio_ws.headers import header_pairs, is_token
+from trio_ws.options import list_of
 from trio_ws.websocket.request_view import RequestView
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from trio_ws.headers import Headers
 
-__all__ = ["DenialResponse", "Handshake"]
+__all__ = ["DenialResponse", "Handshake", "parse_subprotocols"]
 
 
 class DenialResponse(Protocol):
@@ -98,3 +99,21 @@ class Handshake(RequestView):
             raise TypeError(f"send_denial_response() takes a response with a whole body, not {type(response).__name__}")
         headers = [pair for pair in header_pairs(response.raw_headers) if pair[0].lower() != "content-length"]
         await self.context.reject(response.status_code, headers, bytes(body), leave=False)
+
+
+def parse_subprotocols(value: Iterable[str]) -> tuple[str, ...]:
+    """Check `subprotocols=` and return it as a tuple.
+
+    Raises:
+        TypeError: a single one was given where a list of them is expected, or one is not a str.
+        ValueError: one is not a token (RFC 6455 4.1), or is listed twice.
+    """
+    names = tuple(list_of("subprotocols", value, "names"))
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"subprotocols takes a list of names, not of {name!r}")
+        if not is_token(name):
+            raise ValueError(f"subprotocol {name!r} is not a token (RFC 6455 4.1)")
+    if len(set(names)) < len(names):
+        raise ValueError(f"a subprotocol is listed twice: {list(names)}")
+    return names

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from trio_ws.addresses import named
 from trio_ws.errors import LocalProtocolError
-from trio_ws.http.request import named
 from trio_ws.native.choice import FaceState
 from trio_ws.transport.listeners import get_own_address, get_peer
 from trio_ws.websocket.context import ConnectionContext
@@ -16,8 +16,9 @@ from trio_ws.websocket.context import ConnectionContext
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
+    from trio_ws.addresses import NamedAddress
     from trio_ws.headers import Headers
-    from trio_ws.http.request import NamedAddress, Request
+    from trio_ws.http.request import Request
     from trio_ws.http.url import URL, QueryParameters
 
 __all__ = ["RequestView"]

@@ -10,7 +10,7 @@ from wsproto.frame_protocol import CloseReason as Names
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
-    from trio_ws.http.request import Address
+    from trio_ws.addresses import Address
 
 __all__ = [
     "MAX_MESSAGE_SIZE",

@@ -8,8 +8,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
     from types import SimpleNamespace
 
+    from trio_ws.addresses import NamedAddress
     from trio_ws.headers import Headers
-    from trio_ws.http.request import NamedAddress, Request
+    from trio_ws.http.request import Request
     from trio_ws.http.url import URL, QueryParameters
     from trio_ws.websocket.credentials import Credentials
     from trio_ws.websocket.websocket import WebSocket
