@@ -1,11 +1,13 @@
 """Measure the structure and the prose of a package: sizes, private accesses, import cycles, register of docstrings.
 
-`python tools/house.py [FOLDER]` prints a table; FOLDER is a package's folder, `trio_ws` by default. Names are
-followed as text: `x._name` counts as private access to another module unless the module defines `_name` itself.
+`python tools/house.py [FOLDER] [--details]` prints a table; FOLDER is a package's folder, `trio_ws` by default.
+Names are followed as text: `x._name` counts as private access to another module unless the module defines `_name`
+itself.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 import re
 import statistics
@@ -93,9 +95,14 @@ def length_of(function: Function) -> int:
 
 
 def percentile(values: list[int], share: float) -> int:
-    """Return the value below which this share of them lies."""
-    ordered = sorted(values)
+    """Return the value below which this share of them lies; 0 for none."""
+    ordered = sorted(values) or [0]
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def median(values: list[int]) -> str:
+    """Return the median as text, `0` for none."""
+    return f"{statistics.median(values or [0]):.0f}"
 
 
 def documented_of(module: Module) -> Iterator[tuple[Documented, str]]:
@@ -290,10 +297,17 @@ def floors_of(modules: list[Module]) -> tuple[int, int, list[set[str]]]:
     return len(graph), max(floor.values()), [each for each in components if len(each) > 1]
 
 
+FOREIGN_NAMES = ("trio_ws.compat.trio_websocket",)
+"""Folders that have the public interface of another library: its names are not ours to choose."""
+
+
 def homonyms_of(modules: list[Module]) -> list[str]:
-    """Return the class names that two modules define; a leading underscore does not tell them apart."""
+    """Return the class names that two modules define; a leading underscore does not tell them apart.
+
+    Modules of `FOREIGN_NAMES` do not count.
+    """
     places: dict[str, set[str]] = defaultdict(set)
-    for name, items in classes_of(modules).items():
+    for name, items in classes_of([each for each in modules if not each.name.startswith(FOREIGN_NAMES)]).items():
         places[name.lstrip("_")] |= {item.module.name for item in items}
     return sorted(name for name, where in places.items() if len(where) > 1)
 
@@ -333,7 +347,7 @@ def prose_of(modules: list[Module]) -> dict[str, str]:
         "docstrings: relative clause as subject, per 1,000 words": f"{1000 * subjects / words:.2f} ({subjects})",
         "docstrings: told, hears, owes, nobody, ..., per 1,000 words": f"{1000 * register / words:.2f} ({register})",
         'module docstrings "Noun: rest"': f"{sum(bool(NOUN_COLON.match(text)) for text in openings)} of {len(modules)}",
-        "summary, median / p90 words": f"{statistics.median(lengths):.0f} / {percentile(lengths, 0.9)}",
+        "summary, median / p90 words": f"{median(lengths)} / {percentile(lengths, 0.9)}",
     }
 
 
@@ -348,6 +362,7 @@ def table_of(folder: Path) -> dict[str, str]:
     documented = sum(ast.get_docstring(node) is not None for node in public)
     accesses = [access for module in modules for access in private_accesses(module)]
     rooms, floors, circles = floors_of(modules)
+    homonyms = homonyms_of(modules)
     run_time = cycles_of(modules, typing=False, lazy=False)
     typed = cycles_of(modules, typing=True, lazy=False)
     lazy = cycles_of(modules, typing=True, lazy=True)
@@ -355,11 +370,11 @@ def table_of(folder: Path) -> dict[str, str]:
         "lines of Python": f"{sum(module.lines for module in modules):,}",
         "modules; flat in the root": f"{len(modules)}; {sum(module.path.parent == folder for module in modules)}",
         "module, median / p90 / longest": (
-            f"{statistics.median(sizes):.0f} / {percentile(sizes, 0.9)} / {max(sizes)} lines"
+            f"{median(sizes)} / {percentile(sizes, 0.9)} / {max(sizes, default=0)} lines"
         ),
         "modules over 400 lines": str(sum(size > 400 for size in sizes)),
         "function, median / p90 / longest": (
-            f"{statistics.median(lengths):.0f} / {percentile(lengths, 0.9)} / {max(lengths)} lines"
+            f"{median(lengths)} / {percentile(lengths, 0.9)} / {max(lengths, default=0)} lines"
         ),
         "functions over 25 / 40 / 50 lines": " / ".join(
             str(sum(length > bound for length in lengths)) for bound in (25, 40, 50)
@@ -373,7 +388,7 @@ def table_of(folder: Path) -> dict[str, str]:
             str(sum(len(each) for each in cycles)) for cycles in (run_time, typed, lazy)
         ),
         "rooms / floors / rooms that import each other": f"{rooms} / {floors} / {sum(len(each) for each in circles)}",
-        "class names with two meanings": f"{len(homonyms_of(modules))} {' '.join(homonyms_of(modules))}".strip(),
+        "class names with two meanings, without compat/trio_websocket": " ".join([str(len(homonyms)), *homonyms]),
         **prose_of(modules),
     }
 
@@ -391,10 +406,20 @@ def details_of(folder: Path) -> Iterator[str]:
                 yield f"{module.path}:{getattr(node, 'lineno', 1)} prose: {text.splitlines()[0][:90]}"
 
 
-if __name__ == "__main__":
-    arguments = [argument for argument in sys.argv[1:] if argument != "--details"]
-    package = Path(arguments[0] if arguments else "trio_ws")
-    for label, figure in table_of(package).items():
+def main(arguments: list[str]) -> int:
+    """Print the table of a package, with `--details` the places behind it; return the exit status."""
+    parser = argparse.ArgumentParser(prog="house.py", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, default=Path("trio_ws"), help="of a package")
+    parser.add_argument("--details", action="store_true", help="list the places behind figures that should be 0")
+    options = parser.parse_args(arguments)
+    if not any(options.folder.rglob("*.py")):
+        parser.error(f"there is no Python module below {options.folder}")
+    for label, figure in table_of(options.folder).items():
         print(f"{label:68}{figure}")
-    if "--details" in sys.argv[1:]:
-        print("\n".join(details_of(package)))
+    if options.details:
+        print("\n".join(details_of(options.folder)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

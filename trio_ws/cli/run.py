@@ -19,6 +19,17 @@ def add_run(commands: _Commands) -> None:
     run.set_defaults(command=_run)
     run.add_argument("app", metavar="MODULE:APP", help="the application, e.g. chat.main:app; `app` if no name is given")
     run.add_argument("--factory", action="store_true", help="call APP: it returns the application")
+    _add_sockets(run)
+    run.add_argument("--log-level", choices=LEVELS, help=f"({DEFAULT_LEVEL})")
+    run.add_argument("--log-config", metavar="FILE", help="configure logging: .json, .toml, .yaml, or an .ini file")
+    run.add_argument("--access-log", action="store_true", help="log each connection that opens, closes or is refused")
+    _add_development(run)
+    _add_workers(run)
+    _add_shutdown(run)
+
+
+def _add_sockets(run: argparse.ArgumentParser) -> None:
+    """Add what the server listens on, and TLS."""
     run.add_argument("--host", default="localhost", help="a name or an address (%(default)s)")
     run.add_argument("--port", type=int, help=f"the TCP port, 0 for a free one ({DEFAULT_PORT}; none with --uds)")
     run.add_argument("--uds", metavar="PATH", help="listen on this Unix socket")
@@ -28,9 +39,10 @@ def add_run(commands: _Commands) -> None:
     )
     run.add_argument("--ssl-certfile", metavar="FILE", help="serve TLS with this certificate chain")
     run.add_argument("--ssl-keyfile", metavar="FILE", help="the certificate's key, if it is in a file of its own")
-    run.add_argument("--log-level", choices=LEVELS, help=f"({DEFAULT_LEVEL})")
-    run.add_argument("--log-config", metavar="FILE", help="configure logging: .json, .toml, .yaml, or an .ini file")
-    run.add_argument("--access-log", action="store_true", help="log each connection that opens, closes or is refused")
+
+
+def _add_development(run: argparse.ArgumentParser) -> None:
+    """Add reloading, and the watchdog."""
     run.add_argument("--reload", action="store_true", help="restart when a Python file changes, for development")
     run.add_argument(
         "--reload-include",
@@ -46,6 +58,10 @@ def add_run(commands: _Commands) -> None:
         help=f"warn of calls that block the event loop for longer, with their line ({RELOAD_WATCHDOG:g} with --reload)",
     )
     run.add_argument("--restartable", action="store_true", help=argparse.SUPPRESS)
+
+
+def _add_workers(run: argparse.ArgumentParser) -> None:
+    """Add the number of processes, and their ports."""
     run.add_argument("--workers", type=count, metavar="N", help="number of worker processes; SIGHUP replaces them")
     run.add_argument(
         "--worker-timeout",
@@ -61,6 +77,10 @@ def add_run(commands: _Commands) -> None:
         help="also listen on N for worker 1 only, on N + 1 for worker 2, and so on",
     )
     run.add_argument("--worker", type=assignment, help=argparse.SUPPRESS)
+
+
+def _add_shutdown(run: argparse.ArgumentParser) -> None:
+    """Add the pace of the end."""
     run.add_argument("--grace", type=float, metavar="SECONDS", help="at shutdown: time that handlers have to finish")
     run.add_argument(
         "--drain-delay",
