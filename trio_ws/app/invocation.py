@@ -13,6 +13,7 @@ from functools import partial
 from types import MethodType
 from typing import TYPE_CHECKING, Any, cast
 
+from trio_ws.app.controller_calls import make_controller
 from trio_ws.app.errors import ParameterError
 from trio_ws.app.exchange import BoundListener
 from trio_ws.app.guard_calls import check_guards
@@ -26,14 +27,12 @@ from trio_ws.app.listening import run_listener
 from trio_ws.app.losses import record_losses
 from trio_ws.app.parameters.arguments import Arguments
 from trio_ws.app.parameters.dependencies import Resolver
-from trio_ws.app.parameters.signature import is_context
 from trio_ws.app.refusals import bad_request, refusal_from, refuse_connection
 from trio_ws.app.renewals import watch_renewals
 from trio_ws.app.route import PlannedCall
 from trio_ws.app.stays import Stays
 from trio_ws.blocking.threads import in_thread
 from trio_ws.connection.wrapped_reader import release_readers
-from trio_ws.runtime.threads import run_in_thread, runs_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Mapping
@@ -162,8 +161,9 @@ class RouteInvocation:
     async def _check_guards(self, guards: Iterable[PlannedGuard], context: GuardContext) -> None:
         """Call the guards, then make the controller."""
         await check_guards(guards, context, self.resolver)
-        if self._route.controller is not None:
-            self._controller = await self._make_controller(self._route.controller, context)
+        if (controller := self._route.controller) is not None:
+            construction = self._route.construction(controller)
+            self._controller = await make_controller(controller, construction, context, self.resolver)
 
     def _calls(self) -> list[PlannedCall]:
         """Return the calls that the route may make."""
@@ -177,22 +177,6 @@ class RouteInvocation:
         """Return the call of `on_disconnect`."""
         target = self._route.target
         return self._route.disconnect(target) if isinstance(target, Listener) else None
-
-    async def _make_controller(self, controller: type[Any], context: GuardContext) -> Any:
-        """Make the controller of this connection."""
-        args, kwargs = await self.resolver.arguments(self._route.construction(controller))
-        made = controller.__new__(controller, *args, **kwargs)
-        # Before the constructor runs, so that it may use them.
-        for name, value in (("websocket", self._websocket), ("request", context.request), ("context", context)):
-            object.__setattr__(made, name, value)  # it may be frozen
-        if runs_in_thread(controller):
-            await run_in_thread(partial(made.__init__, *args, **kwargs), self.resolver.limiters.calls)
-        else:
-            made.__init__(*args, **kwargs)
-        if is_context(controller):
-            plain = not hasattr(made, "__aenter__")
-            await self.resolver.enter(made, in_thread=plain and runs_in_thread(made.__enter__))
-        return made
 
     # --- the function --------------------------------------------------------------------------------------------
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Final
 
 import attrs
+
+from trio_ws.errors import BackplaneUnavailable
 
 if TYPE_CHECKING:
     from trio_ws.rooms.interfaces import RoomRegistry
 
 __all__ = ["Place"]
+
+logger: Final = logging.getLogger("trio_ws")
 
 
 @attrs.define(eq=False)
@@ -20,3 +25,14 @@ class Place:
     """Has the backplane; a room without members may get another."""
     topic: str
     """The room's name for the backplane."""
+
+    async def catch_up(self, room: object) -> None:
+        """Wait for entries that a new member may have seen in another process; log that the backplane is away.
+
+        Args:
+            room: the room, for the log.
+        """
+        try:
+            await self.registry.backplane.sync(self.topic)
+        except BackplaneUnavailable as error:
+            logger.warning("%r cannot determine which messages a member has missed: %s", room, error)

@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from trio_ws.connection.prepared import PreparedMessage
-from trio_ws.errors import BackplaneUnavailable, LocalProtocolError
+from trio_ws.errors import LocalProtocolError
 from trio_ws.rooms.backplane import Presence
 from trio_ws.rooms.callbacks import PRESENCE_ARGUMENTS, RoomCallbacks, RoomFunctions, add_leader, register
 from trio_ws.rooms.checks import check_websocket, to_websockets
@@ -210,7 +210,7 @@ class Room(Everywhere):
                 await self.admit(websocket)
             session = await self._session.get(self._open_session)
             if since is not None and not session.log.since(since).recovered:
-                await self._catch_up()
+                await self._place.catch_up(self)
                 session = await self._session.get(self._open_session)
             return self._add_member(websocket, info, since, session)
         finally:
@@ -221,13 +221,6 @@ class Room(Everywhere):
         """Ask the guards of the room, as `join` does; it raises the same errors."""
         for guard in self._functions.guards:
             await guard(self, websocket)
-
-    async def _catch_up(self) -> None:
-        """Wait for entries that the member may have seen in another process."""
-        try:
-            await self._place.registry.backplane.sync(self._place.topic)
-        except BackplaneUnavailable as error:
-            logger.warning("%r cannot determine which messages a member has missed: %s", self, error)
 
     def _add_member(
         self, websocket: WebSocket, info: Mapping[str, Any], since: str | None, session: RoomSession

@@ -5,7 +5,6 @@ Server and `WebSocket` are those of production; real bytes go between them throu
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, Self, cast
@@ -44,13 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TestClient", "TestConnection"]
 
-logger: Final = logging.getLogger("trio_ws")
-
 DEFAULT_TIMEOUT: Final = 5.0
 """Seconds that each wait of a test may take by default."""
-POLL_SECONDS: Final = 0.005
-"""Seconds up to the second check whether the connections of a test have ended; each pause is twice the one before."""
-LONGEST_POLL_SECONDS: Final = 0.1
 
 
 class TestClient:
@@ -188,7 +182,7 @@ class TestClient:
                         raise
                     except BaseException as error:
                         failure = error
-                    await self._find_leaks(server)
+                    await recorder.find_leaks(server, self._timeout)
                 finally:
                     server.shutdown(grace=0)
         except Exception as error:
@@ -196,21 +190,6 @@ class TestClient:
             lifespan_errors.append(error)
         always = [error for error in self.errors if isinstance(error, LeakedTask) or error in lifespan_errors]
         raise_failures(failure, self.errors if self._raise_server_errors else always, self.network.describe())
-
-    async def _find_leaks(self, server: Server) -> None:
-        """Wait until all connections have ended, or record a `LeakedTask`."""
-        pause = POLL_SECONDS
-        with trio.move_on_after(self._timeout):
-            while server.statistics().connections:  # an event would be for tests only
-                await trio.sleep(pause)
-                pause = min(2 * pause, LONGEST_POLL_SECONDS)
-            return
-        leaked = LeakedTask(
-            f"still running {self._timeout:g} seconds after the end of the test: {'; '.join(self._recorder.running())}"
-        )
-        # It is raised once the tasks have been cancelled; for tasks that resist, the record remains.
-        logger.warning("%s", leaked)
-        self._recorder.errors.append(leaked)
 
     @property
     def errors(self) -> list[BaseException]:

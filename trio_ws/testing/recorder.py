@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,19 +13,25 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
-from trio_ws.handler.endpoint import find_endpoint
+from trio_ws.handler.post_endpoint import find_endpoint
 from trio_ws.handler.service import Response, Service
 
 if TYPE_CHECKING:
-    from trio_ws.handler.endpoint import Endpoint
+    from trio_ws.handler.post_endpoint import PostEndpoint
     from trio_ws.http.request import Request
     from trio_ws.server.context import Responder
+    from trio_ws.server.server import Server
     from trio_ws.websocket.websocket import WebSocket
 
 __all__ = ["LeakedTask", "ServerRecorder", "describe_task"]
 
 _OURS: Final = (f"{Path(trio.__file__).parent}{os.sep}", f"{Path(__file__).parents[1]}{os.sep}", contextlib.__file__)
 """Paths of code that is left out of the place where a task waits."""
+POLL_SECONDS: Final = 0.005
+"""Seconds up to the second check whether the connections of a test have ended; each pause is twice the one before."""
+LONGEST_POLL_SECONDS: Final = 0.1
+
+logger: Final = logging.getLogger("trio_ws")
 
 
 class LeakedTask(Exception):  # noqa: N818 - a state, not an error of ours
@@ -57,7 +64,7 @@ class ServerRecorder:
         """The responder's count of messages beyond a budget."""
         return getattr(self._responder, "over_budget", {})
 
-    def endpoint(self, path: str) -> Endpoint | None:
+    def endpoint(self, path: str) -> PostEndpoint | None:
         """Return the responder's endpoint for a path."""
         return find_endpoint(self._responder, "POST", path)
 
@@ -104,6 +111,19 @@ class ServerRecorder:
                     raise
 
         return record
+
+    async def find_leaks(self, server: Server, seconds: float) -> None:
+        """Wait until all connections of a server have ended, or record a `LeakedTask`."""
+        pause = POLL_SECONDS
+        with trio.move_on_after(seconds):
+            while server.statistics().connections:  # an event would be for tests only
+                await trio.sleep(pause)
+                pause = min(2 * pause, LONGEST_POLL_SECONDS)
+            return
+        leaked = LeakedTask(f"still running {seconds:g} seconds after the end of the test: {'; '.join(self.running())}")
+        # It is raised once the tasks have been cancelled; for tasks that resist, the record remains.
+        logger.warning("%s", leaked)
+        self.errors.append(leaked)
 
     def running(self) -> list[str]:
         """Describe the running tasks of connections, and where in the user's code they wait."""

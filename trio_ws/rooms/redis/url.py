@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, urlsplit
+from typing import Final
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from trio_ws.rooms.topics import encoded
-
-if TYPE_CHECKING:
-    from urllib.parse import SplitResult
 
 __all__ = ["parse_url"]
 
@@ -61,7 +58,8 @@ def _split(text: str) -> SplitResult:
     """Split a URL at whose beginning several hosts may stand: newer Pythons refuse brackets behind one."""
     scheme, mark, rest = text.partition("://")
     netloc = re.split("[/?#]", rest, maxsplit=1)[0]
-    return urlsplit(f"{scheme}{mark}{rest[len(netloc) :]}")._replace(netloc=netloc)
+    url = urlsplit(f"{scheme}{mark}{rest[len(netloc) :]}")
+    return SplitResult(url.scheme, netloc, url.path, url.query, url.fragment)
 
 
 def _check_password(url: SplitResult, base: str) -> None:
