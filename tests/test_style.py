@@ -14,9 +14,12 @@ from support.structure import (
     RELATIVE_SUBJECT,
     WORD,
     documented_of,
+    homonyms_of,
+    is_property,
     module_of,
     modules_of,
     private_accesses,
+    public_of,
     sentences_of,
 )
 
@@ -27,6 +30,7 @@ PER_1000_WORDS = 0.3
 """What the best-kept libraries of the field have at most: relative clauses as subjects, personified objects."""
 
 MAX_TEST_NAME = 60
+MAX_LINES = 400
 
 pytestmark = pytest.mark.slow
 
@@ -75,6 +79,25 @@ def test_summaries_name_the_value_that_is_returned() -> None:
         for module in modules_of(PACKAGE)
         for _, text in documented_of(module)
         if vague.match(text)
+    ]
+    assert found == []
+
+
+def test_a_class_name_has_one_meaning_in_the_package() -> None:
+    """The interface of trio-websocket has names of its own."""
+    assert homonyms_of(modules_of(PACKAGE)) == []
+
+
+def test_modules_have_at_most_400_lines() -> None:
+    assert [f"{each.path}: {each.lines}" for each in modules_of(PACKAGE) if each.lines > MAX_LINES] == []
+
+
+def test_every_public_definition_has_a_docstring() -> None:
+    found = [
+        f"{module.path}:{getattr(node, 'lineno', 1)}"
+        for module in modules_of(PACKAGE)
+        for node in public_of(module)
+        if not is_property(node) and ast.get_docstring(node) is None
     ]
     assert found == []
 

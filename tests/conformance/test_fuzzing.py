@@ -16,7 +16,7 @@ from trio_ws.conformance import fuzzing
 from trio_ws.conformance.fuzz_script import script_of, writes_of
 from trio_ws.conformance.fuzzing import Fuzzer, case_of, generated_cases
 from trio_ws.conformance.results import Result, Verdict
-from trio_ws.conformance.target import Target
+from trio_ws.conformance.server_under_test import ServerUnderTest
 from trio_ws.http.url import URL
 from trio_ws.testing.raw_frame import Opcode, RawFrame
 from trio_ws.testing.strategies import Conversation
@@ -75,7 +75,7 @@ async def test_the_script_repeats_the_conversation(tmp_path):
     from .rigs import serving
 
     async with serving(host="127.0.0.1", port=0) as server:
-        target = Target(URL.parse(f"ws://127.0.0.1:{server.port}/"))
+        target = ServerUnderTest(URL.parse(f"ws://127.0.0.1:{server.port}/"))
         case = case_of(Conversation((frame(Opcode.TEXT, b"a"), frame(Opcode.TEXT, b"\xff"))))
         path = tmp_path / "script.py"
         path.write_text(script_of(case, target, 'failed with "quotes" and \\'))

@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from trio_ws.conformance.finding import Finding
-from trio_ws.conformance.opening import Head, accept_token
+from trio_ws.conformance.opening import OpeningHead, accept_token
 from trio_ws.conformance.opening_checks import REQUEST_CHECKS, RESPONSE_CHECKS, check_response
 
 KEY = base64.b64encode(bytes(range(16))).decode()
@@ -18,7 +18,7 @@ ANSWER = {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-accept
 
 
 def head_of(line, *fields):
-    return Head(line, tuple(fields))
+    return OpeningHead(line, tuple(fields))
 
 
 RIGHT = {
@@ -102,7 +102,7 @@ def test_right_heads_pass_and_wrong_heads_do_not(name):
     ids=str,
 )
 def test_a_response_is_checked_as_by_a_client(change, section):
-    head = Head("HTTP/1.1 101 So", tuple({**ANSWER, **change}.items()))
+    head = OpeningHead("HTTP/1.1 101 So", tuple({**ANSWER, **change}.items()))
     if section is None:
         check_response(head, KEY, ["x", "y"], ["a", "b"])
         return

@@ -19,7 +19,7 @@ from trio_ws.errors import RemoteProtocolError
 from trio_ws.http.parser import RequestParser, check_http
 from trio_ws.http.response import response
 from trio_ws.http.url import URL
-from trio_ws.protocol.client_handshake import MAX_BODY, Accepted, ClientHandshake, Rejected
+from trio_ws.protocol.client_handshake import MAX_BODY, AcceptedHandshake, ClientHandshake, RejectedHandshake
 from trio_ws.protocol.server_handshake import accept, read_upgrade
 from trio_ws.testing.strategies import damaged
 
@@ -140,7 +140,7 @@ def test_our_server_answer_is_accepted_and_trailing_bytes_kept():
     agreed = "permessage-deflate; server_max_window_bits=12"
     data = answer_to(handshake, subprotocol="b", extensions=agreed, headers={"X": "1"})
     answer = handshake.feed(data + b"\x81\x02hi")
-    assert isinstance(answer, Accepted)
+    assert isinstance(answer, AcceptedHandshake)
     assert (answer.subprotocol, answer.extensions, answer.headers["x"]) == ("b", agreed, "1")
     assert handshake.leftover == b"\x81\x02hi"
 
@@ -166,7 +166,7 @@ def test_wsprotos_server_answers_our_request():
 def test_informational_responses_are_skipped():
     handshake = ClientHandshake(WHERE)
     early = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
-    assert isinstance(handshake.feed(early + answer_to(handshake)), Accepted)
+    assert isinstance(handshake.feed(early + answer_to(handshake)), AcceptedHandshake)
 
 
 def test_but_not_for_ever():
@@ -180,7 +180,7 @@ def test_the_cases_of_names_and_values_do_not_matter():
     data = altered(
         handshake, "UPGRADE: WebSocket", "connection: keep-alive, UPGRADE", without=["upgrade", "connection"]
     )
-    assert isinstance(handshake.feed(data), Accepted)
+    assert isinstance(handshake.feed(data), AcceptedHandshake)
 
 
 # --- answers that break a rule ------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ def test_an_end_before_the_answer_is_an_error(data):
 
 def test_a_refusal_comes_with_status_headers_and_body():
     answer = ClientHandshake(WHERE).feed(response(403, {"X": "1"}, b"not you"))
-    assert isinstance(answer, Rejected)
+    assert isinstance(answer, RejectedHandshake)
     assert (answer.status, answer.headers["x"], answer.body) == (403, "1", b"not you")
 
 
@@ -351,7 +351,7 @@ def outcome(handshake, data, cuts=()):
     try:
         for begin, end in pairwise(edges):
             if begin < end and (answer := handshake.feed(data[begin:end])) is not None:
-                return (answer, handshake.leftover + data[end:]) if isinstance(answer, Accepted) else answer
+                return (answer, handshake.leftover + data[end:]) if isinstance(answer, AcceptedHandshake) else answer
         return handshake.feed(b"")
     except RemoteProtocolError as error:
         return str(error)

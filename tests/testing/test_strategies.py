@@ -18,7 +18,7 @@ from trio_ws.errors import RemoteProtocolError
 from trio_ws.http.head import MalformedRequest
 from trio_ws.http.parser import RequestParser, check_http
 from trio_ws.http.url import URL
-from trio_ws.protocol.client_handshake import Accepted, ClientHandshake
+from trio_ws.protocol.client_handshake import AcceptedHandshake, ClientHandshake
 from trio_ws.protocol.decoder import Decoder
 from trio_ws.protocol.events import ViolationEvent
 from trio_ws.protocol.negotiation import ExtensionSyntaxError, accept_offer, parse_extensions
@@ -269,7 +269,7 @@ def test_invalid_requests_get_the_status_they_name(request: Any) -> None:
 
 @given(handshakes(side="server"))
 def test_valid_responses_are_accepted(response: Any) -> None:
-    assert isinstance(answered(response), Accepted)
+    assert isinstance(answered(response), AcceptedHandshake)
 
 
 @given(handshakes(valid=False, side="server"))

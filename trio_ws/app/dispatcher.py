@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trio_ws.app.route import Route
     from trio_ws.app.services import AppServices
     from trio_ws.connection.settings import Settings
-    from trio_ws.handler.endpoint import Endpoint
+    from trio_ws.handler.post_endpoint import PostEndpoint
     from trio_ws.http.request import Request
     from trio_ws.server.server import Server
 
@@ -118,7 +118,7 @@ class Dispatcher:
             return True
         return not upgrade and (path == "/healthz" or self._services.pages.knows(path))
 
-    def endpoint(self, path: str) -> Endpoint | None:
+    def endpoint(self, path: str) -> PostEndpoint | None:
         """Return the endpoint for a raw path, None if there is none."""
         return self._services.pages.endpoint(path)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import trio
 
     from trio_ws.connection.encoders import ToJSON
-    from trio_ws.handler.endpoint import Endpoint
+    from trio_ws.handler.post_endpoint import PostEndpoint
     from trio_ws.http.request import Request
 
 __all__ = ["NOT_FOUND", "UPGRADE_REQUIRED", "Page", "Pages", "StaticFolder"]
@@ -88,7 +88,7 @@ class Pages:
 
     def __init__(self) -> None:
         self._pages: dict[str, Path | Page] = {}
-        self._endpoints: dict[str, Endpoint] = {}
+        self._endpoints: dict[str, PostEndpoint] = {}
         self._folders: list[StaticFolder] = []
         self.included: tuple[tuple[str, Pages], ...] = ()
         """The pages of included applications, and what their paths begin with."""
@@ -115,7 +115,7 @@ class Pages:
         if path in self.own_paths:
             raise ValueError(f"there is a page at {path!r} already")
 
-    def add_endpoint(self, path: str, endpoint: Endpoint) -> None:
+    def add_endpoint(self, path: str, endpoint: PostEndpoint) -> None:
         """Answer POSTs for `path`.
 
         Raises:
@@ -124,7 +124,7 @@ class Pages:
         self._check_free(path)
         self._endpoints[path] = endpoint
 
-    def endpoint(self, path: str) -> Endpoint | None:
+    def endpoint(self, path: str) -> PostEndpoint | None:
         """Return the endpoint at a path; None if there is none."""
         for prefix, pages in (("", self), *self.included):
             if path.startswith(prefix) and path.removeprefix(prefix) in pages._endpoints:

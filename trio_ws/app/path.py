@@ -106,7 +106,7 @@ DEFAULT_CONVERTERS: Final[Mapping[str, Converter]] = MappingProxyType(
 
 
 @attrs.frozen(eq=False, repr=False)
-class _Part:
+class _PatternSegment:
     """A segment of a pattern: literal text around at most one parameter."""
 
     prefix: str
@@ -270,7 +270,7 @@ def segments(raw_path: str) -> Segments | None:
         return None
 
 
-def _part(path: str, segment: str, converters: Mapping[str, Converter]) -> _Part:
+def _part(path: str, segment: str, converters: Mapping[str, Converter]) -> _PatternSegment:
     """Read one segment of a pattern."""
     pieces = _PARAMETER.split(segment)
     if len(pieces) > 3:
@@ -287,7 +287,7 @@ def _part(path: str, segment: str, converters: Mapping[str, Converter]) -> _Part
             raise RegistrationError(f"path {path!r}: write the parameter {segment!r} as {{{name}}}")
         if segment in _DOTS:
             raise RegistrationError(f"path {path!r}: clients resolve '.' and '..': no path that arrives holds them")
-        return _Part(segment)
+        return _PatternSegment(segment)
     prefix, parameter, suffix = pieces
     name, colon, kind = parameter.partition(":")
     if not name.isidentifier():
@@ -296,4 +296,4 @@ def _part(path: str, segment: str, converters: Mapping[str, Converter]) -> _Part
         if name in converters:
             raise RegistrationError(f"path {path!r}: the name comes first: write {{{kind}:{name}}}")
         raise RegistrationError(f"path {path!r}: there is no converter {kind!r}, only {', '.join(sorted(converters))}")
-    return _Part(prefix, suffix, name, converter)
+    return _PatternSegment(prefix, suffix, name, converter)

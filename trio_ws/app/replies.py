@@ -159,11 +159,14 @@ class ReplyType(Protocol):
     """A type of replies, which narrows them; see `output`."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The type as text, for errors."""
 
-    def plain(self, value: Any) -> Any: ...
+    def plain(self, value: Any) -> Any:
+        """Return the value as JSON's own types."""
 
-    def json(self, value: Any) -> bytes: ...
+    def json(self, value: Any) -> bytes:
+        """Return the value as JSON."""
 
 
 def encode_reply(

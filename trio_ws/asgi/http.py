@@ -10,14 +10,14 @@ import trio
 
 from trio_ws.asgi.handshake import answer_headers
 from trio_ws.asgi.scope import read_request
-from trio_ws.handler.endpoint import find_endpoint
+from trio_ws.handler.post_endpoint import find_endpoint
 from trio_ws.handler.service import Response, Streamed
 from trio_ws.http.head import MalformedRequest
 
 if TYPE_CHECKING:
     from trio_ws.asgi.scope import Receive, Scope, Send
     from trio_ws.connection.settings import Settings
-    from trio_ws.handler.endpoint import Endpoint
+    from trio_ws.handler.post_endpoint import PostEndpoint
     from trio_ws.http.request import Request
     from trio_ws.server.context import Responder
 
@@ -107,7 +107,7 @@ class HTTPCall:
             raise MalformedRequest(426, "this is a WebSocket server", _UPGRADE)
         return page
 
-    async def _answer_post(self, endpoint: Endpoint, request: Request) -> Response:
+    async def _answer_post(self, endpoint: PostEndpoint, request: Request) -> Response:
         """Return the answer of an endpoint, without the body if the head is enough to refuse it."""
         refusal = endpoint.refusal(request)
         if refusal is not None:

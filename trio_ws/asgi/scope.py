@@ -11,7 +11,7 @@ from wsproto.extensions import PerMessageDeflate
 from wsproto.handshake import server_extensions_handshake
 
 from trio_ws.addresses import SocketAddress
-from trio_ws.handler.endpoint import find_endpoint
+from trio_ws.handler.post_endpoint import find_endpoint
 from trio_ws.headers import Headers, is_token
 from trio_ws.http import origin
 from trio_ws.http.forwarded import forwarded

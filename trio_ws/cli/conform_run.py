@@ -24,7 +24,7 @@ from trio_ws.conformance.report.terminal import Progress, summary
 from trio_ws.conformance.results import AgentResults, Result, in_order
 from trio_ws.conformance.scale import PUBLISHED, QUICK
 from trio_ws.conformance.server_suite import run_server_cases
-from trio_ws.conformance.target import CannotTest, Target, first_look
+from trio_ws.conformance.server_under_test import CannotTest, ServerUnderTest, first_look
 from trio_ws.escaping import printable
 from trio_ws.http.url import URL, split_host
 from trio_ws.server.signals import print_line
@@ -41,7 +41,7 @@ class CannotRun(Exception):  # noqa: N818 - what it says
 
 
 @attrs.define
-class _Plan:
+class _RunPlan:
     """The selection and the pace of a run, from the options."""
 
     options: argparse.Namespace
@@ -52,7 +52,7 @@ class _Plan:
     known: baseline.Baseline | None
 
     @classmethod
-    def of(cls, options: argparse.Namespace, side: str) -> _Plan:
+    def of(cls, options: argparse.Namespace, side: str) -> _RunPlan:
         """Read the options.
 
         Raises:
@@ -118,13 +118,13 @@ def conform_server(options: argparse.Namespace) -> int:
         options: those of `cli.conform`.
     """
     try:
-        plan = _Plan.of(options, "server")
+        plan = _RunPlan.of(options, "server")
         return plan.list_cases() if options.list else trio.run(_test_server, plan, target_of(options))
     except (CannotRun, CannotTest) as error:
         return _fail(error)
 
 
-def target_of(options: argparse.Namespace) -> Target:
+def target_of(options: argparse.Namespace) -> ServerUnderTest:
     """Return the server that the options name.
 
     Raises:
@@ -137,7 +137,9 @@ def target_of(options: argparse.Namespace) -> Target:
     for header in options.header:
         if ":" not in header or not header.isprintable():
             raise CannotRun(f"a header looks like 'Name: value', not {header!r}")
-    return Target(url, tuple(options.header), tuple(options.subprotocol), _context(options) if url.secure else None)
+    return ServerUnderTest(
+        url, tuple(options.header), tuple(options.subprotocol), _context(options) if url.secure else None
+    )
 
 
 def _context(options: argparse.Namespace) -> ssl.SSLContext:
@@ -151,7 +153,7 @@ def _context(options: argparse.Namespace) -> ssl.SSLContext:
     return context
 
 
-async def _test_server(plan: _Plan, target: Target) -> int:
+async def _test_server(plan: _RunPlan, target: ServerUnderTest) -> int:
     run = _ServerRun(plan, target)
     interrupted = trio.Event()
     with trio.open_signal_receiver(signal.SIGINT) as signals:
@@ -174,7 +176,7 @@ async def _test_server(plan: _Plan, target: Target) -> int:
 class _ServerRun:
     """One run of the suite against a server, and what is known of it when it ends or is interrupted."""
 
-    def __init__(self, plan: _Plan, target: Target) -> None:
+    def __init__(self, plan: _RunPlan, target: ServerUnderTest) -> None:
         self.agent = plan.options.agent or target.url.netloc
         self.results: list[Result] = []
         self.progress: Progress | None = None
@@ -217,7 +219,7 @@ def conform_client(options: argparse.Namespace) -> int:
         options: those of `cli.conform`.
     """
     try:
-        plan = _Plan.of(options, "client")
+        plan = _RunPlan.of(options, "client")
         return plan.list_cases() if options.list else trio.run(_Drivers(plan).run)
     except CannotRun as error:
         return _fail(error)
@@ -226,7 +228,7 @@ def conform_client(options: argparse.Namespace) -> int:
 class _Drivers:
     """The clients that connect, and the reports on them."""
 
-    def __init__(self, plan: _Plan) -> None:
+    def __init__(self, plan: _RunPlan) -> None:
         self._plan = plan
         self._scope = trio.CancelScope()
         self._progress: dict[str, Progress] = {}

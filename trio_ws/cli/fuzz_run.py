@@ -16,7 +16,7 @@ from trio_ws.conformance.describe import allowed, sent
 from trio_ws.conformance.fuzz_script import script_of, writes_of
 from trio_ws.conformance.peer import Pace
 from trio_ws.conformance.results import Result
-from trio_ws.conformance.target import CannotTest, Target, first_look
+from trio_ws.conformance.server_under_test import CannotTest, ServerUnderTest, first_look
 from trio_ws.escaping import printable
 from trio_ws.server.signals import print_line
 
@@ -43,7 +43,7 @@ def fuzz(options: argparse.Namespace) -> int:
         return CANNOT_RUN
 
 
-def _fuzz(options: argparse.Namespace, target: Target) -> int:
+def _fuzz(options: argparse.Namespace, target: ServerUnderTest) -> int:
     if not options.yes_i_own_it:
         _check_loopback(target)
     number = random.randrange(10**6) if options.seed is None else options.seed
@@ -63,7 +63,7 @@ def _fuzz(options: argparse.Namespace, target: Target) -> int:
     return _conclude(fuzzer, options, interrupted=interrupted)
 
 
-def _check_loopback(target: Target) -> None:
+def _check_loopback(target: ServerUnderTest) -> None:
     try:
         found = {entry[4][0] for entry in socket.getaddrinfo(target.url.hostname, target.url.port)}
     except OSError as error:

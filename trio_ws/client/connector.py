@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from trio_ws.client.deadline import within
-from trio_ws.client.plan import ConnectOptions, Plan, Target, handshake_for, make_plan
+from trio_ws.client.plan import ConnectOptions, ConnectTarget, Plan, handshake_for, make_plan
 from trio_ws.client.proxy import Proxy, connect_through, environment_proxy
 from trio_ws.client.redirects import REDIRECTS, redirect_target
 from trio_ws.client.streams import ConnectProgress, closed_on_error, open_tcp, open_unix
@@ -24,7 +24,7 @@ from trio_ws.http.url import URL
 from trio_ws.transport.socket_options import abandon
 
 if TYPE_CHECKING:
-    from trio_ws.protocol.client_handshake import Accepted, ClientHandshake, Rejected
+    from trio_ws.protocol.client_handshake import AcceptedHandshake, ClientHandshake, RejectedHandshake
 
 __all__ = ["Dialled", "dial", "follow"]
 
@@ -39,7 +39,7 @@ class Dialled:
     stream: trio.abc.Stream
     """A `trio.SocketStream` for TCP and Unix sockets, through a proxy too; a `trio.SSLStream` for wss, or a
     `TLSStream` if TLS was to be `detachable`, and is spoken over a socket."""
-    accepted: Accepted
+    accepted: AcceptedHandshake
     """The server's answer."""
     leftover: bytes
     """The bytes after the answer, with which the first frames begin."""
@@ -87,7 +87,7 @@ async def follow(plan: Plan) -> Dialled:
     raise ConnectTimeout(progress.phase, f"no connection to {plan.target.url} within {plan.open_timeout:g} seconds")
 
 
-async def _follow(target: Target, options: ConnectOptions, progress: ConnectProgress) -> Dialled:
+async def _follow(target: ConnectTarget, options: ConnectOptions, progress: ConnectProgress) -> Dialled:
     for _ in range(options.max_redirects + 1):
         answer = await _attempt(target, options, progress)
         if isinstance(answer, Dialled):
@@ -101,7 +101,7 @@ async def _follow(target: Target, options: ConnectOptions, progress: ConnectProg
     ) from refusal
 
 
-def _redirected(target: Target, options: ConnectOptions, answer: Rejected) -> Target:
+def _redirected(target: ConnectTarget, options: ConnectOptions, answer: RejectedHandshake) -> ConnectTarget:
     """Return the target of a redirect.
 
     Raises:
@@ -116,12 +116,14 @@ def _redirected(target: Target, options: ConnectOptions, answer: Rejected) -> Ta
     return target.redirected(url, options.trusted)
 
 
-def _rejection(answer: Rejected, *, why: str = "") -> ConnectionRejected:
+def _rejection(answer: RejectedHandshake, *, why: str = "") -> ConnectionRejected:
     return ConnectionRejected(answer.status, answer.headers, answer.body, why=why)
 
 
-async def _attempt(target: Target, options: ConnectOptions, progress: ConnectProgress) -> Dialled | Rejected:
-    from trio_ws.protocol.client_handshake import Rejected  # noqa: PLC0415 - wsproto's import takes long
+async def _attempt(
+    target: ConnectTarget, options: ConnectOptions, progress: ConnectProgress
+) -> Dialled | RejectedHandshake:
+    from trio_ws.protocol.client_handshake import RejectedHandshake  # noqa: PLC0415 - wsproto's import takes long
 
     handshake = handshake_for(target, options)
     progress.handshake = None  # that of the redirect is over
@@ -136,7 +138,7 @@ async def _attempt(target: Target, options: ConnectOptions, progress: ConnectPro
         progress.handshake = handshake
         request = handshake.request()
         answer = await _answer(stream, request, handshake, hint="" if target.url.secure else _MAYBE_TLS)
-    if isinstance(answer, Rejected):
+    if isinstance(answer, RejectedHandshake):
         await abandon(stream)
         return answer
     return Dialled(stream, answer, handshake.leftover, target.url, request)
@@ -159,7 +161,7 @@ async def _connect(url: URL, options: ConnectOptions, progress: ConnectProgress)
 
 async def _answer(
     stream: trio.abc.Stream, request: bytes, handshake: ClientHandshake, *, hint: str
-) -> Accepted | Rejected:
+) -> AcceptedHandshake | RejectedHandshake:
     try:
         await stream.send_all(request)
         answer = None

@@ -28,7 +28,7 @@ from trio_ws.websocket.handshake import parse_subprotocols
 if TYPE_CHECKING:
     from trio_ws.protocol.client_handshake import ClientHandshake
 
-__all__ = ["USER_AGENT", "ConnectOptions", "Plan", "Target", "handshake_for", "make_plan"]
+__all__ = ["USER_AGENT", "ConnectOptions", "ConnectTarget", "Plan", "handshake_for", "make_plan"]
 
 USER_AGENT = f"trio-ws/{__version__}"
 """The User-Agent header of a client for which none is given."""
@@ -37,7 +37,7 @@ _COOKIE_VALUE = re.compile(r"[\x21-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*")
 
 
 @attrs.frozen
-class Target:
+class ConnectTarget:
     """The parts of a request that a redirect changes."""
 
     url: URL
@@ -46,7 +46,7 @@ class Target:
     ssl_context: ssl.SSLContext | None
     server_hostname: str | None
 
-    def redirected(self, url: URL, trusted: Collection[Origin]) -> Target:
+    def redirected(self, url: URL, trusted: Collection[Origin]) -> ConnectTarget:
         """Return the target of a redirect to `url`.
 
         Within the origin, and to origins that the user trusts with it, everything that the user gave is sent. To others
@@ -58,7 +58,7 @@ class Target:
             headers = [(name, value) for name, value in self.headers if name.lower() != "host"]
             return attrs.evolve(self, url=url, headers=headers, server_hostname=None)
         context = None if self.ssl_context is None else without_certificate(self.ssl_context)
-        return Target(url, headers=(), subprotocols=(), ssl_context=context, server_hostname=None)
+        return ConnectTarget(url, headers=(), subprotocols=(), ssl_context=context, server_hostname=None)
 
 
 @attrs.frozen
@@ -80,7 +80,7 @@ class ConnectOptions:
 class Plan:
     """All arguments of a connection; `make_plan` makes one."""
 
-    target: Target
+    target: ConnectTarget
     options: ConnectOptions
     open_timeout: float
 
@@ -93,7 +93,7 @@ class Plan:
         handshake_for(self.target, self.options)
 
 
-def handshake_for(target: Target, options: ConnectOptions) -> ClientHandshake:
+def handshake_for(target: ConnectTarget, options: ConnectOptions) -> ClientHandshake:
     """Return the opening handshake of one attempt."""
     from trio_ws.protocol.client_handshake import ClientHandshake  # noqa: PLC0415 - wsproto's import takes long
 
@@ -166,7 +166,7 @@ def make_plan(
     """
     if not isinstance(url, str):
         raise TypeError(f"url must be a str, not {type(url).__name__}")
-    target = Target(
+    target = ConnectTarget(
         URL.parse(url),
         _request_headers(headers, cookies, origin, user_agent),
         parse_subprotocols(subprotocols),
@@ -224,7 +224,7 @@ def _trusted(origins: Iterable[str]) -> frozenset[Origin]:
     return trusted
 
 
-def _check(target: Target, options: ConnectOptions, open_timeout: float) -> None:
+def _check(target: ConnectTarget, options: ConnectOptions, open_timeout: float) -> None:
     if not open_timeout >= 0:
         raise ValueError(f"open_timeout must be a number of seconds, 0 or more, not {open_timeout!r}")
     check_number("max_redirects", options.max_redirects, 0)

@@ -19,7 +19,7 @@ from trio_ws.conformance.frames import close, text
 from trio_ws.conformance.handshakes import HandshakeContext
 from trio_ws.conformance.judge import judge
 from trio_ws.conformance.log import WireLog
-from trio_ws.conformance.opening import PLAIN_RESPONSE, Head
+from trio_ws.conformance.opening import PLAIN_RESPONSE, OpeningHead
 from trio_ws.conformance.opening_checks import key_of
 from trio_ws.conformance.peer import Pace, SuitePeer
 from trio_ws.conformance.results import Result
@@ -65,7 +65,7 @@ class ClientSuite:
 
     async def handle(self, stream: trio.abc.Stream) -> None:
         """Serve one connection. Nothing that a client does ends the suite."""
-        request: _Request | None = None
+        request: _SuiteRequest | None = None
         try:
             with trio.move_on_after(self._pace.timeout):
                 request = await self._read(stream)
@@ -76,12 +76,12 @@ class ClientSuite:
         finally:
             await trio.aclose_forcefully(stream)
 
-    async def _read(self, stream: trio.abc.Stream) -> _Request | None:
+    async def _read(self, stream: trio.abc.Stream) -> _SuiteRequest | None:
         peer = SuitePeer(stream, client=False, pace=self._pace, log=WireLog())
         head = await peer.read_head()
-        return None if head is None else _Request.parse(head, peer)
+        return None if head is None else _SuiteRequest.parse(head, peer)
 
-    async def _answer(self, stream: trio.abc.Stream, request: _Request) -> None:
+    async def _answer(self, stream: trio.abc.Stream, request: _SuiteRequest) -> None:
         match request.path:
             case "/runCase" if (case := self._case_of(request)) is not None:
                 await self._run_case(stream, request, case)
@@ -98,18 +98,18 @@ class ClientSuite:
             case _:
                 await stream.send_all(_NOT_FOUND)
 
-    def _case_of(self, request: _Request) -> Case | None:
+    def _case_of(self, request: _SuiteRequest) -> Case | None:
         number = request.query.get("case", "")
         if number.isdecimal():
             return self._cases[int(number) - 1] if 1 <= int(number) <= len(self._cases) else None
         return self._by_id.get(request.query.get("casetuple", ""))
 
-    async def _run_case(self, stream: trio.abc.Stream, request: _Request, case: Case) -> None:
+    async def _run_case(self, stream: trio.abc.Stream, request: _SuiteRequest, case: Case) -> None:
         result = await judge(case, stream, client=False, pace=self._pace, context=self._context, request=request.head)
         self.results.setdefault(request.agent, {})[case.id] = result
         self._observe(request.agent, result)
 
-    async def _tell(self, request: _Request, message: str | None) -> None:
+    async def _tell(self, request: _SuiteRequest, message: str | None) -> None:
         """Open the connection, send a message and close."""
         peer = request.peer
         with trio.move_on_after(self._pace.timeout):
@@ -126,17 +126,17 @@ class ClientSuite:
 
 
 @attrs.frozen
-class _Request:
+class _SuiteRequest:
     """The request of a client to the suite."""
 
-    head: Head
+    head: OpeningHead
     peer: SuitePeer
     path: str
     query: QueryParameters
     agent: str
 
     @classmethod
-    def parse(cls, head: Head, peer: SuitePeer) -> _Request:
+    def parse(cls, head: OpeningHead, peer: SuitePeer) -> _SuiteRequest:
         words = head.line.split(" ")
         path, _, query = (words[1] if len(words) > 1 else "").partition("?")
         parameters = QueryParameters(query)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from trio_ws.conformance.case import Case
 from trio_ws.conformance.deflate import offer
-from trio_ws.conformance.steps import Exchange, Flood
+from trio_ws.conformance.steps import Flood, RoundTrips
 from trio_ws.testing.raw_frame import RawFrame
 
 __all__ = ["allowed", "sent"]
@@ -46,7 +46,7 @@ def allowed(case: Case) -> Iterator[str]:
 
 
 def _answers(answers: tuple[RawFrame, ...], case: Case) -> str:
-    words = ["every message"] if any(isinstance(step, (Exchange, Flood)) for step in case.steps) else []
+    words = ["every message"] if any(isinstance(step, (RoundTrips, Flood)) for step in case.steps) else []
     words += list(map(str, answers[:4]))
     words += [f"... {len(answers)} in all"] if len(answers) > 4 else []
     return "; ".join(words) or "no answer"

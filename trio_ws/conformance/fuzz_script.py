@@ -6,8 +6,8 @@ from typing import Final
 
 from trio_ws.conformance.case import Case
 from trio_ws.conformance.opening import PLAIN_REQUEST
+from trio_ws.conformance.server_under_test import ServerUnderTest
 from trio_ws.conformance.steps import BY_FRAME, TOGETHER, Send
-from trio_ws.conformance.target import Target
 from trio_ws.escaping import printable
 
 __all__ = ["script_of", "writes_of"]
@@ -70,7 +70,7 @@ def writes_of(case: Case) -> list[bytes]:
     return writes
 
 
-def script_of(case: Case, target: Target, text: str) -> str:
+def script_of(case: Case, target: ServerUnderTest, text: str) -> str:
     """Return a script that repeats the conversation.
 
     Args:

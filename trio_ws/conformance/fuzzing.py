@@ -21,8 +21,8 @@ from trio_ws.conformance.judge import judge
 from trio_ws.conformance.outcomes import CLEAN, Outcome, answered, fails
 from trio_ws.conformance.peer import Pace
 from trio_ws.conformance.results import Result, Verdict
+from trio_ws.conformance.server_under_test import CannotTest, ServerUnderTest
 from trio_ws.conformance.steps import BY_FRAME, TOGETHER, Chop, Send
-from trio_ws.conformance.target import CannotTest, Target
 from trio_ws.testing.strategies import Conversation, conversations
 
 __all__ = ["Fuzzer", "case_of", "generated_cases"]
@@ -100,7 +100,7 @@ class Fuzzer:
         failing: the smallest one that failed, with what was wrong.
     """
 
-    target: Target
+    target: ServerUnderTest
     seed: int
     budget: float
     pace: Pace

@@ -10,11 +10,11 @@ import trio
 from trio_ws.conformance import deflate
 from trio_ws.conformance.case import Case
 from trio_ws.conformance.finding import Finding
-from trio_ws.conformance.opening import PLAIN_REQUEST, PLAIN_RESPONSE, Head
+from trio_ws.conformance.opening import PLAIN_REQUEST, PLAIN_RESPONSE, OpeningHead
 from trio_ws.conformance.opening_checks import REQUEST_CHECKS, RESPONSE_CHECKS, agreed_deflate, check_response, key_of
 from trio_ws.conformance.peer import SuitePeer
 
-__all__ = ["HandshakeContext", "Refused", "Unimplemented", "open_as_client", "open_as_server"]
+__all__ = ["HandshakeContext", "HandshakeFailed", "Unimplemented", "open_as_client", "open_as_server"]
 
 SERVER_ERROR: Final = 500
 ERROR_STATUS: Final = "the answer is 500, which looks like an unhandled error"
@@ -25,7 +25,7 @@ class Unimplemented(Exception):  # noqa: N818 - a result
     """The implementation under test lacks what a case needs."""
 
 
-class Refused(Exception):  # noqa: N818 - a result
+class HandshakeFailed(Exception):  # noqa: N818 - a result
     """A valid opening handshake came to nothing, in a case that is about something else."""
 
 
@@ -62,7 +62,7 @@ async def open_as_client(case: Case, peer: SuitePeer, context: HandshakeContext,
     Raises:
         Finding: the response breaks a rule.
         Unimplemented: the server does not accept the compression that the case needs.
-        Refused: the server does not accept a valid request.
+        HandshakeFailed: the server does not accept a valid request.
     """
     opening = case.request or PLAIN_REQUEST
     offers = case.offers or tuple(map(deflate.offer, case.wishes))
@@ -84,21 +84,21 @@ async def open_as_client(case: Case, peer: SuitePeer, context: HandshakeContext,
     return True
 
 
-async def _read_response(peer: SuitePeer) -> Head | None:
+async def _read_response(peer: SuitePeer) -> OpeningHead | None:
     head = await peer.read_head()
     while head is not None and 100 <= head.status < 200 and head.status != 101:
         head = await peer.read_head()
     return head
 
 
-def _not_opened(case: Case, head: Head | None, remarks: list[str]) -> bool:
+def _not_opened(case: Case, head: OpeningHead | None, remarks: list[str]) -> bool:
     if case.opening == "accepted":
         shown = "no response" if head is None else head.line
         if case.request is not None:
             raise Finding(case.section, f"a valid request is refused: {shown}")
         if case.offers:
             raise Finding(case.section, f"the request is refused: {shown}")
-        raise Refused(f"the opening handshake failed: {shown}")
+        raise HandshakeFailed(f"the opening handshake failed: {shown}")
     if head is None:
         remarks += [NO_ANSWER] * (case.opening == "refused" and case.request is not None and case.request.complete)
     elif head.status < 300:
@@ -118,7 +118,9 @@ def _offered_names(line: str) -> list[str]:
         return [deflate.NAME]
 
 
-def _negotiated(case: Case, head: Head, offers: tuple[str, ...], remarks: list[str]) -> deflate.Parameters | None:
+def _negotiated(
+    case: Case, head: OpeningHead, offers: tuple[str, ...], remarks: list[str]
+) -> deflate.Parameters | None:
     agreed = agreed_deflate(head)
     if case.offers:
         if agreed is not None:
@@ -155,7 +157,7 @@ def _fit_one(offers: list[deflate.Parameters], agreed: deflate.Parameters) -> li
 
 
 async def open_as_server(
-    case: Case, peer: SuitePeer, context: HandshakeContext, head: Head, remarks: list[str]
+    case: Case, peer: SuitePeer, context: HandshakeContext, head: OpeningHead, remarks: list[str]
 ) -> bool:
     """Answer the request of a client as the case says; return whether frames can be exchanged.
 
@@ -180,11 +182,11 @@ async def open_as_server(
     return True
 
 
-def _names(head: Head) -> list[str]:
+def _names(head: OpeningHead) -> list[str]:
     return [each.strip() for each in head.one("sec-websocket-protocol").split(",")]
 
 
-def _answer_offers(case: Case, head: Head) -> tuple[list[str], deflate.Parameters | None]:
+def _answer_offers(case: Case, head: OpeningHead) -> tuple[list[str], deflate.Parameters | None]:
     offered = dict(deflate.parse_extensions(head.one("sec-websocket-extensions"))).get(deflate.NAME)
     if case.wishes or case.offers:
         if offered is None:

@@ -11,22 +11,28 @@ import trio
 from trio_ws.conformance.case import Case
 from trio_ws.conformance.finding import Finding
 from trio_ws.conformance.frames import HELLO, close, fragments, ping
-from trio_ws.conformance.handshakes import HandshakeContext, Refused, Unimplemented, open_as_client, open_as_server
+from trio_ws.conformance.handshakes import (
+    HandshakeContext,
+    HandshakeFailed,
+    Unimplemented,
+    open_as_client,
+    open_as_server,
+)
 from trio_ws.conformance.log import WireLog
-from trio_ws.conformance.opening import Head
+from trio_ws.conformance.opening import OpeningHead
 from trio_ws.conformance.outcomes import Ending, Outcome
 from trio_ws.conformance.peer import Pace, SuitePeer
 from trio_ws.conformance.results import Result, Verdict
 from trio_ws.conformance.steps import (
     AwaitPong,
     EndOfStream,
-    Exchange,
     FailFast,
     Flood,
+    FramePart,
     LateRest,
-    Part,
     Quiet,
     RawBytes,
+    RoundTrips,
     Send,
     Step,
 )
@@ -48,7 +54,7 @@ async def judge(
     client: bool,
     pace: Pace,
     context: HandshakeContext,
-    request: Head | None = None,
+    request: OpeningHead | None = None,
 ) -> Result:
     """Play a case and return the result. The stream is closed.
 
@@ -76,7 +82,7 @@ async def judge(
         verdict, section, text = Verdict.FAILED, finding.section, finding.text
     except Unimplemented as missing:
         verdict, text = Verdict.UNIMPLEMENTED, str(missing)
-    except Refused as refused:
+    except HandshakeFailed as refused:
         verdict, text = Verdict.ERROR, str(refused)
     finally:
         await peer.close()
@@ -90,7 +96,7 @@ async def judge(
 class _Trial:
     """One run of a case."""
 
-    def __init__(self, case: Case, peer: SuitePeer, context: HandshakeContext, request: Head | None) -> None:
+    def __init__(self, case: Case, peer: SuitePeer, context: HandshakeContext, request: OpeningHead | None) -> None:
         self.remarks: list[str] = []
         self._case = case
         self._peer = peer
@@ -111,7 +117,7 @@ class _Trial:
         Raises:
             Finding: a rule is broken.
             Unimplemented: the other side lacks what the case needs.
-            Refused: the opening handshake failed, and the case is about something else.
+            HandshakeFailed: the opening handshake failed, and the case is about something else.
         """
         if self._request is None:
             opened = await open_as_client(self._case, self._peer, self._context, self.remarks)
@@ -186,7 +192,7 @@ class _Trial:
                 await peer.send(step.frames, step.chop, exact=step.exact)
             case RawBytes():
                 await peer.send_raw(step.data, step.what)
-            case Part():
+            case FramePart():
                 await peer.send_part(step.frame, step.start, step.stop)
             case Quiet():
                 await self._stay_quiet()
@@ -200,7 +206,7 @@ class _Trial:
                 await peer.wait_for(
                     lambda: any(each.payload == step.payload for each in peer.pongs), f"a pong {step.payload!r}"
                 )
-            case Exchange():
+            case RoundTrips():
                 await self._exchange(step)
             case Flood():
                 await self._flood(step)
@@ -222,7 +228,7 @@ class _Trial:
         self.remarks += [] if in_time else [why]
         return in_time
 
-    async def _exchange(self, step: Exchange) -> None:
+    async def _exchange(self, step: RoundTrips) -> None:
         peer = self._peer
         for opcode, payload in step.messages:
             sent, rsv = (payload, 0) if step.plain else peer.compress(payload)

@@ -17,7 +17,7 @@ __all__ = [
     "KEY",
     "PLAIN_REQUEST",
     "PLAIN_RESPONSE",
-    "Head",
+    "OpeningHead",
     "OpeningRequest",
     "OpeningResponse",
     "accept_token",
@@ -163,7 +163,7 @@ PLAIN_RESPONSE: Final = response()
 
 
 @attrs.frozen
-class Head:
+class OpeningHead:
     """The head of a request or response of the implementation under test.
 
     Args:
@@ -175,7 +175,7 @@ class Head:
     fields: tuple[tuple[str, str], ...]
 
     @classmethod
-    def parse(cls, raw: bytes) -> Head:
+    def parse(cls, raw: bytes) -> OpeningHead:
         """Parse the bytes up to the empty line.
 
         Raises:

@@ -10,7 +10,7 @@ from typing import Final
 
 from trio_ws.conformance import deflate
 from trio_ws.conformance.finding import Finding
-from trio_ws.conformance.opening import Head, accept_token
+from trio_ws.conformance.opening import OpeningHead, accept_token
 
 __all__ = ["REQUEST_CHECKS", "RESPONSE_CHECKS", "agreed_deflate", "check_response", "key_of"]
 
@@ -23,7 +23,7 @@ def _require(condition: bool, section: str, text: str) -> None:
 # --- responses of a server ----------------------------------------------------------------------------------------
 
 
-def check_response(head: Head, key: str, offered_extensions: Sequence[str], subprotocols: Sequence[str]) -> None:
+def check_response(head: OpeningHead, key: str, offered_extensions: Sequence[str], subprotocols: Sequence[str]) -> None:
     """Check a 101 response by what a client must check (RFC 6455 4.1).
 
     Args:
@@ -50,29 +50,29 @@ def check_response(head: Head, key: str, offered_extensions: Sequence[str], subp
     _require(len(set(names)) == len(names), "RFC 7692 5.1", f"an extension is accepted twice: {names}")
 
 
-def agreed_deflate(head: Head) -> deflate.Parameters | None:
+def agreed_deflate(head: OpeningHead) -> deflate.Parameters | None:
     """Return the parameters of permessage-deflate in a response that `check_response` passed."""
     return dict(deflate.parse_extensions(head.one("sec-websocket-extensions"))).get(deflate.NAME)
 
 
-def _no_content(head: Head) -> None:
+def _no_content(head: OpeningHead) -> None:
     for name in ("content-length", "transfer-encoding"):
         _require(not head.all(name), "RFC 9110 8.6", f"a 101 response has {name}: {head.one(name)!r}")
 
 
-def _version_11(head: Head) -> None:
+def _version_11(head: OpeningHead) -> None:
     _require(head.line.startswith("HTTP/1.1 "), "RFC 9110 6.2", f"the response is {head.line!r}, not HTTP/1.1")
 
 
-def _names_versions(head: Head) -> None:
+def _names_versions(head: OpeningHead) -> None:
     _require("13" in head.elements("sec-websocket-version"), "RFC 6455 4.4", "the response does not name version 13")
 
 
-def _allow(head: Head) -> None:
+def _allow(head: OpeningHead) -> None:
     _require(head.status != 405 or bool(head.all("allow")), "RFC 9110 15.5.6", "the 405 response has no Allow header")
 
 
-RESPONSE_CHECKS: Final[dict[str, Callable[[Head], None]]] = {
+RESPONSE_CHECKS: Final[dict[str, Callable[[OpeningHead], None]]] = {
     "no content": _no_content,
     "HTTP/1.1": _version_11,
     "names versions": _names_versions,
@@ -84,7 +84,7 @@ RESPONSE_CHECKS: Final[dict[str, Callable[[Head], None]]] = {
 # --- requests of a client -----------------------------------------------------------------------------------------
 
 
-def key_of(head: Head) -> str:
+def key_of(head: OpeningHead) -> str:
     """Return the Sec-WebSocket-Key of a request.
 
     Raises:
@@ -95,35 +95,35 @@ def key_of(head: Head) -> str:
     return keys[0]
 
 
-def _get(head: Head) -> None:
+def _get(head: OpeningHead) -> None:
     parts = head.line.split(" ")
     _require(len(parts) == 3 and parts[0] == "GET", "RFC 6455 4.1", f"no GET: {head.line[:80]!r}")
     _require(parts[2] == "HTTP/1.1", "RFC 6455 4.1", f"not HTTP/1.1: {head.line[:80]!r}")
 
 
-def _target(head: Head) -> None:
+def _target(head: OpeningHead) -> None:
     target = head.line.split(" ")[1]
     _require(target.startswith("/") and "#" not in target, "RFC 6455 4.1", f"the target is {target[:80]!r}")
 
 
-def _host(head: Head) -> None:
+def _host(head: OpeningHead) -> None:
     hosts = head.all("host")
     _require(len(hosts) == 1 and bool(hosts[0]), "RFC 6455 4.1", f"Host: {hosts}")
 
 
-def _host_first(head: Head) -> None:
+def _host_first(head: OpeningHead) -> None:
     _require(head.fields[0][0] == "host", "RFC 9110 7.2", f"the first header is {head.fields[0][0]}, not Host")
 
 
-def _upgrade(head: Head) -> None:
+def _upgrade(head: OpeningHead) -> None:
     _require("websocket" in head.elements("upgrade"), "RFC 6455 4.1", f"Upgrade: {head.all('upgrade')}")
 
 
-def _connection(head: Head) -> None:
+def _connection(head: OpeningHead) -> None:
     _require("upgrade" in head.elements("connection"), "RFC 6455 4.1", f"Connection: {head.all('connection')}")
 
 
-def _key(head: Head) -> None:
+def _key(head: OpeningHead) -> None:
     key = key_of(head)
     try:
         size = len(base64.b64decode(key, validate=True))
@@ -135,33 +135,33 @@ def _key(head: Head) -> None:
     )
 
 
-def _version(head: Head) -> None:
+def _version(head: OpeningHead) -> None:
     versions = head.all("sec-websocket-version")
     _require(versions == ["13"], "RFC 6455 4.1", f"Sec-WebSocket-Version: {versions}")
 
 
-def _no_accept(head: Head) -> None:
+def _no_accept(head: OpeningHead) -> None:
     _require(not head.all("sec-websocket-accept"), "RFC 6455 11.3.3", "a request has Sec-WebSocket-Accept")
 
 
-def _no_body(head: Head) -> None:
+def _no_body(head: OpeningHead) -> None:
     framing = head.all("content-length") + head.all("transfer-encoding")
     _require(not framing or framing == ["0"], "RFC 9110 9.3.1", f"the request has a body: {framing}")
 
 
-def _subprotocols(head: Head) -> None:
+def _subprotocols(head: OpeningHead) -> None:
     names = [each.strip() for each in head.one("sec-websocket-protocol").split(",") if each.strip()]
     tokens = all(re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) for name in names)
     _require(tokens and len(set(names)) == len(names), "RFC 6455 4.1", f"Sec-WebSocket-Protocol: {names}")
 
 
-def _extensions(head: Head) -> None:
+def _extensions(head: OpeningHead) -> None:
     for name, parameters in deflate.parse_extensions(head.one("sec-websocket-extensions")):
         if name == deflate.NAME:
             deflate.check_offer(parameters)
 
 
-REQUEST_CHECKS: Final[dict[str, Callable[[Head], None]]] = {
+REQUEST_CHECKS: Final[dict[str, Callable[[OpeningHead], None]]] = {
     "GET": _get,
     "target": _target,
     "Host": _host,

@@ -16,7 +16,7 @@ from trio_ws.conformance import deflate
 from trio_ws.conformance.finding import Finding
 from trio_ws.conformance.frames import RSV1, pong
 from trio_ws.conformance.log import WireLog
-from trio_ws.conformance.opening import HEAD_END, Head
+from trio_ws.conformance.opening import HEAD_END, OpeningHead
 from trio_ws.conformance.steps import BY_FRAME, TOGETHER, Chop
 from trio_ws.testing.raw_frame import Opcode, RawFrame
 from trio_ws.testing.raw_reader import InvalidFrame, RawFrameReader, RawFrameRules
@@ -114,7 +114,7 @@ class SuitePeer:
         self.log.add("sent", _shown_head(data[:2000]))
         await self._send_pieces([data[start : start + chop] for start in range(0, len(data), chop)] if chop else [data])
 
-    async def read_head(self) -> Head | None:
+    async def read_head(self) -> OpeningHead | None:
         """Return the head that arrives; None if the other side ends before it is complete.
 
         Raises:
@@ -133,7 +133,7 @@ class SuitePeer:
                 raise Finding("RFC 9112 2", f"no head ends within {MAX_HEAD} bytes: {received[:40]!r}...")
         head, _, self._leftover = received.partition(HEAD_END)
         self.log.add("received", _shown_head(head))
-        return Head.parse(head)
+        return OpeningHead.parse(head)
 
     async def expect_silence(self, section: str) -> None:
         """Wait for ever, since nothing may arrive before the response.

@@ -11,7 +11,7 @@ from trio_ws.conformance.case import Case
 from trio_ws.conformance.judge import judge
 from trio_ws.conformance.peer import Pace
 from trio_ws.conformance.results import Result, Verdict
-from trio_ws.conformance.target import CannotTest, Target
+from trio_ws.conformance.server_under_test import CannotTest, ServerUnderTest
 
 __all__ = ["Observer", "run_server_cases"]
 
@@ -21,7 +21,9 @@ GIVE_UP: Final = 5
 Observer: TypeAlias = Callable[[Result], None]
 
 
-async def run_server_cases(target: Target, cases: Sequence[Case], *, pace: Pace, jobs: int, observe: Observer) -> None:
+async def run_server_cases(
+    target: ServerUnderTest, cases: Sequence[Case], *, pace: Pace, jobs: int, observe: Observer
+) -> None:
     """Run cases against a server.
 
     Args:
@@ -46,7 +48,7 @@ async def run_server_cases(target: Target, cases: Sequence[Case], *, pace: Pace,
 class _Runner:
     """The tasks of one run share it."""
 
-    def __init__(self, target: Target, cases: Iterator[Case], pace: Pace, observe: Observer) -> None:
+    def __init__(self, target: ServerUnderTest, cases: Iterator[Case], pace: Pace, observe: Observer) -> None:
         self.gone: CannotTest | None = None
         self._target = target
         self._cases = cases

@@ -15,13 +15,13 @@ __all__ = [
     "AwaitPong",
     "Chop",
     "EndOfStream",
-    "Exchange",
     "FailFast",
     "Flood",
+    "FramePart",
     "LateRest",
-    "Part",
     "Quiet",
     "RawBytes",
+    "RoundTrips",
     "Send",
     "Step",
     "send",
@@ -75,7 +75,7 @@ class RawBytes:
 
 
 @attrs.frozen
-class Part:
+class FramePart:
     """Send a part of one frame: the bytes of its payload from `start` to `stop`, and its header with the first."""
 
     frame: RawFrame
@@ -128,7 +128,7 @@ class AwaitPong:
 
 
 @attrs.frozen
-class Exchange:
+class RoundTrips:
     """Send a message, wait until it has come back, then the next.
 
     Args:
@@ -165,7 +165,9 @@ class EndOfStream:
         return "FIN: end our side of the TCP connection"
 
 
-Step: TypeAlias = Send | RawBytes | Part | Quiet | FailFast | LateRest | AwaitPong | Exchange | Flood | EndOfStream
+Step: TypeAlias = (
+    Send | RawBytes | FramePart | Quiet | FailFast | LateRest | AwaitPong | RoundTrips | Flood | EndOfStream
+)
 
 
 def send(*frames: RawFrame | Iterable[RawFrame], chop: Chop = TOGETHER, exact: bool = False) -> Send:

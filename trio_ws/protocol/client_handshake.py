@@ -26,7 +26,7 @@ from trio_ws.http.url import URL, split_host
 from trio_ws.protocol.server_handshake import OWNED_HEADERS
 from trio_ws.protocol.switching import NegotiatedExtension
 
-__all__ = ["MAX_BODY", "Accepted", "ClientHandshake", "Rejected"]
+__all__ = ["MAX_BODY", "AcceptedHandshake", "ClientHandshake", "RejectedHandshake"]
 
 MAX_BODY = 64 * 1024
 """Bytes of a refusal's body that are kept; a page with an error message is smaller."""
@@ -34,7 +34,7 @@ _MAX_INFORMATIONAL = 16  # responses before the response: 103 Early Hints comes 
 
 
 @attrs.frozen
-class Accepted:
+class AcceptedHandshake:
     """The server switched to WebSocket."""
 
     headers: Headers
@@ -45,7 +45,7 @@ class Accepted:
 
 
 @attrs.frozen
-class Rejected:
+class RejectedHandshake:
     """The server answered with a status other than 101."""
 
     status: int
@@ -87,7 +87,7 @@ class ClientHandshake:
         self._refusal: h11.Response | None = None
         self._body = bytearray()
         self.leftover: bytes = b""
-        """After `Accepted`: the bytes that came behind the answer. They belong to the frames."""
+        """After `AcceptedHandshake`: the bytes that came behind the answer. They belong to the frames."""
         self._http = _waiting_for_response()
         self._handshake = H11Handshake(ConnectionType.CLIENT)
         self._request = self._handshake.send(
@@ -104,7 +104,7 @@ class ClientHandshake:
         """Return the request, which has a key of its own (RFC 6455 4.1)."""
         return self._request
 
-    def feed(self, data: bytes | bytearray | memoryview) -> Accepted | Rejected | None:
+    def feed(self, data: bytes | bytearray | memoryview) -> AcceptedHandshake | RejectedHandshake | None:
         """Take bytes, none of them for the end of the stream, and return the answer when it is complete.
 
         Responses before the final one (100, 103) are skipped. The body of a refusal ends where it is cut off or
@@ -135,7 +135,7 @@ class ClientHandshake:
         except MalformedHead as error:
             raise RemoteProtocolError(f"malformed answer: {error.message}") from None
 
-    def _read_head(self, head: bytes) -> Accepted | None:
+    def _read_head(self, head: bytes) -> AcceptedHandshake | None:
         self._http.receive_data(head)
         event = self._next_event()
         if isinstance(event, h11.Response):
@@ -156,12 +156,12 @@ class ClientHandshake:
         except h11.RemoteProtocolError as error:
             raise RemoteProtocolError(f"malformed answer: {excerpt(str(error))}") from None
 
-    def _begin_body(self) -> Rejected | None:
+    def _begin_body(self) -> RejectedHandshake | None:
         if self._splitter.leftover:  # h11 takes no bytes for the end of the stream
             self._http.receive_data(self._splitter.leftover)
         return self._read_body()
 
-    def _read_body(self) -> Rejected | None:
+    def _read_body(self) -> RejectedHandshake | None:
         while len(self._body) < MAX_BODY:
             try:
                 event = self._next_event()
@@ -175,13 +175,15 @@ class ClientHandshake:
         return self.refusal
 
     @property
-    def refusal(self) -> Rejected | None:
+    def refusal(self) -> RejectedHandshake | None:
         """The server's refusal, its body as far as it has come; None if there is none so far."""
         if self._refusal is None:
             return None
-        return Rejected(self._refusal.status_code, Headers(self._refusal.headers), bytes(self._body[:MAX_BODY]))
+        return RejectedHandshake(
+            self._refusal.status_code, Headers(self._refusal.headers), bytes(self._body[:MAX_BODY])
+        )
 
-    def _accepted(self, response: h11.InformationalResponse) -> Accepted:
+    def _accepted(self, response: h11.InformationalResponse) -> AcceptedHandshake:
         headers = Headers(response.headers)
         if response.http_version != b"1.1":
             raise RemoteProtocolError("the server switched protocols in another HTTP version than 1.1")
@@ -189,7 +191,7 @@ class ClientHandshake:
         extensions = headers.get_list("sec-websocket-extensions")
         if extensions and not self._offers_extensions:
             raise RemoteProtocolError("the server chose an extension, none was offered")
-        return Accepted(headers, self._check_token(headers), ", ".join(extensions))
+        return AcceptedHandshake(headers, self._check_token(headers), ", ".join(extensions))
 
     def _check_token(self, headers: Headers) -> str | None:
         """Let wsproto check the accept token and the subprotocol, and return the latter."""

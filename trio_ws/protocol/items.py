@@ -46,18 +46,18 @@ class CloseConnection:
 
 
 @attrs.frozen
-class _Part(Generic[_Data]):
+class _MessagePart(Generic[_Data]):
     data: _Data
     message_finished: bool = True
 
 
-class TextMessage(_Part[str]):
+class TextMessage(_MessagePart[str]):
     """A part of a text message that is streamed; no character is cut."""
 
     __slots__ = ()
 
 
-class BytesMessage(_Part[bytes]):
+class BytesMessage(_MessagePart[bytes]):
     """A part of a binary message that is streamed."""
 
     __slots__ = ()

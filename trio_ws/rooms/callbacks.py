@@ -42,17 +42,28 @@ class Functions(Protocol):
     """Functions of patterns, for `RoomFunctions.of`."""
 
     @property
-    def on_join(self) -> Sequence[Callable[..., Any]]: ...
+    def on_join(self) -> Sequence[Callable[..., Any]]:
+        """Called after each join."""
+
     @property
-    def on_leave(self) -> Sequence[Callable[..., Any]]: ...
+    def on_leave(self) -> Sequence[Callable[..., Any]]:
+        """Called after each leave."""
+
     @property
-    def on_gap(self) -> Sequence[Callable[..., Any]]: ...
+    def on_gap(self) -> Sequence[Callable[..., Any]]:
+        """Called when messages were lost."""
+
     @property
-    def leaders(self) -> Sequence[Callable[..., Any]]: ...
+    def leaders(self) -> Sequence[Callable[..., Any]]:
+        """Run in one process for each room."""
+
     @property
-    def guards(self) -> Sequence[RoomGuard]: ...
+    def guards(self) -> Sequence[RoomGuard]:
+        """Called before each join."""
+
     @property
-    def on_presence(self) -> Sequence[Callable[..., Any]]: ...
+    def on_presence(self) -> Sequence[Callable[..., Any]]:
+        """Called when members have come or gone in any process."""
 
 
 @attrs.define(eq=False)

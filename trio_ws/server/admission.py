@@ -21,7 +21,7 @@ REFUSALS: Final = 32
 """Connections that are refused at the same time. Each has a descriptor until its client has read the answer."""
 
 
-class Refused(Protocol):
+class RefusedConnection(Protocol):
     """A connection that is being refused."""
 
     def drop(self) -> bool:
@@ -49,7 +49,7 @@ class Admission:
         self._per_address_room = limits.max_connections_per_ip
         self._admitted = 0
         self._per_address: Counter[str] = Counter()
-        self._refused: dict[Refused, bool] = {}  # the oldest first, and whether it was dropped
+        self._refused: dict[RefusedConnection, bool] = {}  # the oldest first, and whether it was dropped
 
     def full(self, host: str, descriptor: int = -1) -> bool:
         """Return True if a connection is to be refused.
@@ -91,11 +91,11 @@ class Admission:
         if not self._per_address[host]:
             del self._per_address[host]
 
-    def refuse(self, connection: Refused) -> None:
+    def refuse(self, connection: RefusedConnection) -> None:
         """Count a connection that is being refused."""
         self._refused[connection] = False
 
-    def refused(self, connection: Refused) -> None:
+    def refused(self, connection: RefusedConnection) -> None:
         """Stop counting a refused connection."""
         self._refused.pop(connection, None)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from trio_ws.http.head import MalformedRequest
 
 if TYPE_CHECKING:
-    from trio_ws.handler.endpoint import Endpoint
+    from trio_ws.handler.post_endpoint import PostEndpoint
     from trio_ws.handler.service import Response
     from trio_ws.http.parser import RequestHead
     from trio_ws.http.request import Request
@@ -22,7 +22,7 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 async def answer_post(
-    endpoint: Endpoint, request: Request, head: RequestHead, receiver: RequestReceiver, transport: Transport
+    endpoint: PostEndpoint, request: Request, head: RequestHead, receiver: RequestReceiver, transport: Transport
 ) -> Response | None:
     """Return the answer of an endpoint; None if the client leaves before its body is complete.
 

@@ -23,8 +23,8 @@ class Responder(Protocol):
     """The application's answer to each request.
 
     A responder with pages may have `page_path`, the path of one to open in a browser; one with budgets `over_budget`, a
-    count of messages by what happened to them; one that takes POSTs `endpoint`, a function of a path that returns an
-    `Endpoint` or None.
+    count of messages by what happened to them; one that takes POSTs `endpoint`, a function of a path that returns a
+    `PostEndpoint` or None.
     """
 
     async def page(self, request: Request) -> Response | None:

@@ -14,7 +14,7 @@ from trio_ws.codes import CloseCode
 from trio_ws.connection.channel import PendingHandshake, disconnect_of
 from trio_ws.connection.connection import Connection
 from trio_ws.connection.settings import compression_of
-from trio_ws.handler.endpoint import find_endpoint
+from trio_ws.handler.post_endpoint import find_endpoint
 from trio_ws.handler.service import Response, Service, Streamed
 from trio_ws.http.forwarded import forwarded
 from trio_ws.http.head import MalformedRequest
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from trio_ws.config import Compression, Limits, Timeouts
     from trio_ws.errors import HeaderSource
-    from trio_ws.handler.endpoint import Endpoint
+    from trio_ws.handler.post_endpoint import PostEndpoint
     from trio_ws.handler.runner import HandlerRunner
     from trio_ws.protocol.server_handshake import Upgrade
     from trio_ws.runtime.log import ConnectionLog
@@ -237,7 +237,7 @@ class ServerHandshake(PendingHandshake):
             head_only=head_only,
         )
 
-    async def _show_page(self, head: RequestHead, endpoint: Endpoint | None) -> None:
+    async def _show_page(self, head: RequestHead, endpoint: PostEndpoint | None) -> None:
         """Answer a plain request, unless the client leaves or the server ends before there is an answer."""
         deadline = self._page_deadline()
         with trio.CancelScope(deadline=deadline) as self._page_scope:
@@ -269,7 +269,7 @@ class ServerHandshake(PendingHandshake):
         if self._transport.outbox.closed and self._page_scope is not None:
             self._page_scope.cancel(reason="client left")
 
-    async def _page(self, head: RequestHead, endpoint: Endpoint | None) -> Response | None:
+    async def _page(self, head: RequestHead, endpoint: PostEndpoint | None) -> Response | None:
         if endpoint is not None:
             return await answer_post(endpoint, self._request(head), head, self._receiver, self._transport)
         page = await self._context.responder.page(self._request(head))

@@ -78,10 +78,10 @@ class ClientCookies(MutableMapping[str, str]):
         response = Message()
         for value in headers.get_list("set-cookie"):
             response["Set-Cookie"] = value
-        self._jar.extract_cookies(_Response(response), _request(url))  # type: ignore[arg-type]
+        self._jar.extract_cookies(_CookieResponse(response), _request(url))  # type: ignore[arg-type]
 
 
-class _Response:
+class _CookieResponse:
     """A response, as `http.cookiejar` reads it."""
 
     def __init__(self, message: Message) -> None:

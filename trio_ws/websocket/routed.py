@@ -23,13 +23,15 @@ class Stay(Protocol[R_co]):
     """A stay in a room, as `Room.join` returns it."""
 
     @property
-    def room(self) -> R_co: ...
+    def room(self) -> R_co:
+        """The room."""
 
 
 class Joined(Protocol[R_co]):
     """A room."""
 
-    def join(self, websocket: Any, /, *, since: str | None = None, **info: Any) -> Stay[R_co]: ...
+    def join(self, websocket: Any, /, *, since: str | None = None, **info: Any) -> Stay[R_co]:
+        """Return a stay in the room, which begins when it is entered."""
 
 
 class Routed(Authenticated):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trio_ws.app.route import Route
     from trio_ws.app.services import AppServices
 
-__all__ = ["Channel", "Documented", "split_docstring"]
+__all__ = ["ChannelObject", "Documented", "split_docstring"]
 
 Documented = tuple[MessageType, int]
 """A type of messages, and the key of its schema."""
@@ -42,7 +42,7 @@ _BINDING_VERSION: Final = "0.1.0"
 
 
 @attrs.define(eq=False)
-class Channel:
+class ChannelObject:
     """A route, its messages and its parameters, with the keys of their schemas.
 
     Args:

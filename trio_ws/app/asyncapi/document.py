@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from trio_ws.app.asyncapi.channel import Channel, channel_key
+from trio_ws.app.asyncapi.channel import ChannelObject, channel_key
 from trio_ws.app.asyncapi.schemas import SchemaCollector
 from trio_ws.http.url import URL
 from trio_ws.options import check_text
@@ -50,10 +50,10 @@ def build_document(
     check_text("version", version)
     check_text("description", description)
     schemas = SchemaCollector()
-    channels: dict[str, Channel] = {}
+    channels: dict[str, ChannelObject] = {}
     for route in routes:
         key = channel_key(route.name, channels)
-        channels[key] = Channel(route, route.services or services, key, schemas)
+        channels[key] = ChannelObject(route, route.services or services, key, schemas)
     shared = schemas.build()
     document: dict[str, Any] = {
         "asyncapi": ASYNCAPI_VERSION,

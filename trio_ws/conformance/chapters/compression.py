@@ -16,7 +16,7 @@ import attrs
 from trio_ws.conformance.case import Case, Chapter
 from trio_ws.conformance.deflate import Wish
 from trio_ws.conformance.scale import Scale
-from trio_ws.conformance.steps import Exchange
+from trio_ws.conformance.steps import RoundTrips
 from trio_ws.testing.raw_frame import Opcode
 
 __all__ = ["chapters"]
@@ -143,7 +143,7 @@ def _cases(section: str, kind: _Kind, wishes: tuple[Wish, ...], scale: Scale) ->
         yield Case(
             f"{section}.{number}",
             f"{count} times {size} bytes of {kind.name}{cut}{_asked(wishes)}",
-            [Exchange(_Slices(kind, size, count), fragment)],
+            [RoundTrips(_Slices(kind, size, count), fragment)],
             wishes=wishes,
         )
 

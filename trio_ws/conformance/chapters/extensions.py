@@ -6,7 +6,7 @@ import attrs
 
 from trio_ws.conformance.case import Case, Chapter, Level
 from trio_ws.conformance.opening import request
-from trio_ws.conformance.steps import Exchange
+from trio_ws.conformance.steps import RoundTrips
 from trio_ws.testing.raw_frame import Opcode
 
 __all__ = ["CHAPTER"]
@@ -127,7 +127,7 @@ def _server() -> list[Case]:
         Case(
             f"26.2.{number}",
             f"offer: {what}",
-            [Exchange(_REPEATED)],
+            [RoundTrips(_REPEATED)],
             section=section,
             request=request(),
             offers=offers,
@@ -144,7 +144,7 @@ def _client() -> list[Case]:
         for number, (what, section, answer) in enumerate(_ANSWERS, start=1)
     ]
     granted = [
-        Case(f"26.4.{number}", f"answer: {what}", [Exchange(_REPEATED)], section=section, offers=(answer,))
+        Case(f"26.4.{number}", f"answer: {what}", [RoundTrips(_REPEATED)], section=section, offers=(answer,))
         for number, (what, section, answer) in enumerate(_GRANTED, start=1)
     ]
     return [attrs.evolve(case, side="client", level=Level.MUST) for case in [*refused, *granted]]

@@ -11,7 +11,7 @@ from trio_ws.conformance.case import Case, Chapter, Level
 from trio_ws.conformance.deflate import Wish, deflated_zeros
 from trio_ws.conformance.frames import HELLO, RSV1, binary, close, continuation, fragments, ping, pong, text
 from trio_ws.conformance.outcomes import CLEAN, fails
-from trio_ws.conformance.steps import Exchange, Step, send
+from trio_ws.conformance.steps import RoundTrips, Step, send
 from trio_ws.testing.raw_frame import Opcode, RawFrame
 
 __all__ = ["chapter"]
@@ -97,9 +97,9 @@ _EXAMPLES = [
         "compressed and other messages in turn",
         "6",
         [
-            Exchange([(Opcode.TEXT, b"compressed, compressed")]),
-            Exchange([(Opcode.TEXT, b"not compressed")], plain=True),
-            Exchange([(Opcode.TEXT, b"compressed, compressed")]),
+            RoundTrips([(Opcode.TEXT, b"compressed, compressed")]),
+            RoundTrips([(Opcode.TEXT, b"not compressed")], plain=True),
+            RoundTrips([(Opcode.TEXT, b"compressed, compressed")]),
         ],
         [],
     ),

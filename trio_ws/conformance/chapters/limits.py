@@ -8,7 +8,7 @@ from trio_ws.conformance.case import Case, Chapter, Level
 from trio_ws.conformance.frames import binary, fragments, stars, text
 from trio_ws.conformance.outcomes import CLEAN, Outcome, fails
 from trio_ws.conformance.scale import Scale
-from trio_ws.conformance.steps import Exchange, send
+from trio_ws.conformance.steps import RoundTrips, send
 from trio_ws.testing.raw_frame import Opcode
 
 __all__ = ["chapters"]
@@ -69,7 +69,7 @@ def _round_trips(scale: Scale) -> list[Case]:
         Case(
             f"9.{group}.{number}",
             f"{count} times {name} of {size} bytes, one after the other",
-            [Exchange([(opcode, stars(size, byte))] * count)],
+            [RoundTrips([(opcode, stars(size, byte))] * count)],
         )
         for group, (name, opcode, _, byte) in enumerate(_KINDS, start=7)
         for number, size in enumerate(_SMALL, start=1)

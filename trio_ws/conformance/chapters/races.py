@@ -5,7 +5,7 @@ from __future__ import annotations
 from trio_ws.conformance.case import Case, Chapter, Level
 from trio_ws.conformance.frames import HELLO, binary, close, continuation, ping, pong, stars, text
 from trio_ws.conformance.outcomes import CLEAN, ENDS, Outcome, answered, fails
-from trio_ws.conformance.steps import EndOfStream, Part, RawBytes, send
+from trio_ws.conformance.steps import EndOfStream, FramePart, RawBytes, send
 from trio_ws.testing.raw_frame import RawFrame
 
 __all__ = ["CHAPTER"]
@@ -127,7 +127,7 @@ _STREAM = [
     Case(
         "22.4.3", "the end of the stream within a header", [RawBytes(b"\x81", "one byte"), EndOfStream()], ending=ENDS
     ),
-    Case("22.4.4", "the end of the stream within a payload", [Part(_WHOLE, 0, 500), EndOfStream()], ending=ENDS),
+    Case("22.4.4", "the end of the stream within a payload", [FramePart(_WHOLE, 0, 500), EndOfStream()], ending=ENDS),
     Case(
         "22.4.5",
         "the end of the stream within a message",

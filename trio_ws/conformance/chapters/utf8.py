@@ -9,7 +9,7 @@ from __future__ import annotations
 from trio_ws.conformance.case import Case, Chapter, Level
 from trio_ws.conformance.frames import continuation, fragments, text
 from trio_ws.conformance.outcomes import CLEAN, fails
-from trio_ws.conformance.steps import FailFast, LateRest, Part, Quiet, send
+from trio_ws.conformance.steps import FailFast, FramePart, LateRest, Quiet, send
 from trio_ws.testing.raw_frame import Opcode
 
 __all__ = ["CHAPTER"]
@@ -56,7 +56,7 @@ def _fail_fast_in_frame(number: str, what: str, first: int, second: int) -> Case
     return Case(
         number,
         what,
-        [Part(whole, 0, first), Quiet(), Part(whole, first, second), LateRest(whole, second, _LATE)],
+        [FramePart(whole, 0, first), Quiet(), FramePart(whole, first, second), LateRest(whole, second, _LATE)],
         ending=fails(1007),
         level=Level.SHOULD,
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from trio_ws.rooms.redis.ids import Head, id_key
+from trio_ws.rooms.redis.ids import StreamHead, id_key
 
 if TYPE_CHECKING:
     from trio_ws.rooms.redis.stream import StreamState
@@ -31,7 +31,7 @@ class StreamHeads:
 
     def __init__(self, streams: Mapping[str, StreamState]) -> None:
         self._streams = streams
-        self._heads: dict[str, Head] = {}  # the one that was noted last is last
+        self._heads: dict[str, StreamHead] = {}  # the one that was noted last is last
 
     def note(self, room: str, entry_id: str, epoch: str) -> None:
         """Take an entry as the head if the known one is older."""
@@ -39,17 +39,17 @@ class StreamHeads:
         if known is not None and known.epoch == epoch:
             is_newer = id_key(known.id) < id_key(entry_id)
         else:
-            is_newer = known is None or known.age < Head(entry_id, epoch).age
-        self._heads[room] = Head(entry_id, epoch) if known is None or is_newer else known
+            is_newer = known is None or known.age < StreamHead(entry_id, epoch).age
+        self._heads[room] = StreamHead(entry_id, epoch) if known is None or is_newer else known
         if len(self._heads) > _ROOMS + len(self._streams):
             del self._heads[next(iter(self._heads))]
 
-    def head_of(self, room: str) -> Head:
+    def head_of(self, room: str) -> StreamHead:
         """Return the head of a room's stream."""
         known = self._heads.get(room)
         if known is None:
             stream = self._streams.get(room)
-            known = Head() if stream is None else stream.head
+            known = StreamHead() if stream is None else stream.head
         return known
 
     def unread_rooms(self) -> Iterable[str]:

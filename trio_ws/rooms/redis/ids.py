@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-__all__ = ["BEGINNING", "Head", "check_epoch", "id_key", "next_id", "previous_id", "range_of"]
+__all__ = ["BEGINNING", "StreamHead", "check_epoch", "id_key", "next_id", "previous_id", "range_of"]
 
 BEGINNING: Final = "0-0"
 """The id before that of a stream's first entry."""
@@ -85,7 +85,7 @@ def check_epoch(epoch: str) -> None:
 
 
 @attrs.frozen
-class Head:
+class StreamHead:
     """The newest entry of a stream that this process has seen."""
 
     id: str = ""

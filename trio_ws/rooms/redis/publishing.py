@@ -60,7 +60,7 @@ class OwnNews(Protocol):
 
 
 @attrs.frozen
-class _Room:
+class _RoomArguments:
     """The part that all calls for a room have."""
 
     keys: tuple[str, str]
@@ -143,7 +143,7 @@ class Publisher:
         self._life = int(options.retention * 1000)
         self._recognised = int((options.publish_timeout + _RECOGNISED) * 1000)
         self._token = secrets.token_hex(4)
-        self._rooms: dict[str, _Room] = {}
+        self._rooms: dict[str, _RoomArguments] = {}
 
     def command(
         self, room: str, message: PreparedMessage, exclude: frozenset[str], key: str, *, order: bool
@@ -203,7 +203,7 @@ class Publisher:
         is_notified = not in_cluster and self._news.begin_call(name)
         return head.id, head.epoch, self._token, smallest, b"1" if is_notified else b""
 
-    def _room(self, name: str) -> _Room:
+    def _room(self, name: str) -> _RoomArguments:
         """Return the part that all calls for a room have."""
         if len(self._rooms) >= _ROOMS:
             self._rooms.clear()
@@ -211,7 +211,7 @@ class Publisher:
         channel, length = self._keys.news(name), self._options.stream_length
         arguments = self._life, channel, length, self._recognised, self._process, _INLINE
         call = ScriptCall(name, PUBLISH, keys, arguments)
-        room = self._rooms[name] = _Room(keys, arguments, call.beginning)
+        room = self._rooms[name] = _RoomArguments(keys, arguments, call.beginning)
         return room
 
     def outcomes(self, commands: Sequence[PublishCommand], answer: Any) -> Sequence[Any]:

@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from trio_ws.rooms.redis.entries import LossMarker, News, StreamEntry
-from trio_ws.rooms.redis.ids import BEGINNING, Head, id_key
+from trio_ws.rooms.redis.ids import BEGINNING, StreamHead, id_key
 from trio_ws.rooms.redis.replay import ReplayLog, StreamPosition
 
 if TYPE_CHECKING:
@@ -210,9 +210,11 @@ class StreamState:
         self._publishers: dict[str, int] = {}  # and the greatest number that was read
 
     @property
-    def head(self) -> Head:
+    def head(self) -> StreamHead:
         """The entry that was read last."""
-        return Head() if self.last_id is None or self.last_id == BEGINNING else Head(self.last_id, self.epoch)
+        return (
+            StreamHead() if self.last_id is None or self.last_id == BEGINNING else StreamHead(self.last_id, self.epoch)
+        )
 
     def begin(self, entries: Sequence[StreamEntry | LossMarker], newest_id: str = BEGINNING) -> None:
         """Continue after the newest entries.

@@ -11,12 +11,12 @@ from trio_ws.conformance.finding import Finding
 from trio_ws.conformance.frames import HELLO, close
 from trio_ws.conformance.handshakes import HandshakeContext
 from trio_ws.conformance.log import WireLog
-from trio_ws.conformance.opening import PLAIN_REQUEST, Head
+from trio_ws.conformance.opening import PLAIN_REQUEST, OpeningHead
 from trio_ws.conformance.opening_checks import check_response
 from trio_ws.conformance.peer import Pace, SuitePeer
 from trio_ws.http.url import URL
 
-__all__ = ["CannotTest", "Target", "first_look"]
+__all__ = ["CannotTest", "ServerUnderTest", "first_look"]
 
 NOT_THERE = "is the server running, and is this its address?"
 
@@ -26,7 +26,7 @@ class CannotTest(Exception):  # noqa: N818 - what it says
 
 
 @attrs.frozen
-class Target:
+class ServerUnderTest:
     """A server under test.
 
     Args:
@@ -81,7 +81,7 @@ class Target:
         return secured
 
 
-async def first_look(target: Target, pace: Pace) -> Head:
+async def first_look(target: ServerUnderTest, pace: Pace) -> OpeningHead:
     """Open a connection and have one message echoed; return the server's response.
 
     Raises:
@@ -99,7 +99,7 @@ async def first_look(target: Target, pace: Pace) -> Head:
         await peer.close()
 
 
-async def _look(target: Target, peer: SuitePeer) -> Head:
+async def _look(target: ServerUnderTest, peer: SuitePeer) -> OpeningHead:
     context = target.context()
     peer.waiting = "answer to the opening handshake"
     await peer.send_head(PLAIN_REQUEST.encode(context.host, context.target, context.request_lines()))

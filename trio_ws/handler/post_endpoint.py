@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from trio_ws.handler.service import Response
     from trio_ws.http.request import Request
 
-__all__ = ["Endpoint", "find_endpoint"]
+__all__ = ["PostEndpoint", "find_endpoint"]
 
 
-class Endpoint(Protocol):
+class PostEndpoint(Protocol):
     """Answers the POSTs for one path.
 
     Attributes:
@@ -28,7 +28,7 @@ class Endpoint(Protocol):
         """Return the answer to a request with its body."""
 
 
-def find_endpoint(responder: object, method: str, path: str) -> Endpoint | None:
+def find_endpoint(responder: object, method: str, path: str) -> PostEndpoint | None:
     """Return the endpoint for a request; None if it is for a page.
 
     Args:
@@ -36,5 +36,5 @@ def find_endpoint(responder: object, method: str, path: str) -> Endpoint | None:
         method: of the request.
         path: of the request, percent-encoded.
     """
-    find: Callable[[str], Endpoint | None] | None = getattr(responder, "endpoint", None)
+    find: Callable[[str], PostEndpoint | None] | None = getattr(responder, "endpoint", None)
     return find(path) if method == "POST" and find is not None else None
