@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MODULES = runpy.run_path(str(ROOT / "tools" / "public_api.py"))["MODULES"]
+TYPES = re.compile(r"^\.\. types:: ([\w.]+)\n\n((?:   \w+\n)+)", re.MULTILINE)
 LINE = re.compile(r"^\.\. public:: ([\w.]+)\n\n((?:   [\w*]+\n)+)", re.MULTILINE)
 
 
@@ -44,3 +45,12 @@ def test_each_public_name_is_on_a_page_of_the_reference(path: str) -> None:
 
 def test_no_public_name_is_on_two_pages() -> None:
     assert [name for (_, name), lines in listed().items() if lines > 1] == []
+
+
+def test_types_of_the_reference_are_where_it_says() -> None:
+    """Their texts are read from that module's source."""
+    blocks = TYPES.findall((ROOT / "docs" / "reference" / "types.md").read_text(encoding="utf-8"))
+    found = [(module, name) for module, names in blocks for name in names.split()]
+    assert len(found) > 20
+    missing = [(module, name) for module, name in found if name not in importlib.import_module(module).__all__]
+    assert missing == []
