@@ -222,10 +222,8 @@ async def hold_connection(connected: Connected, options: ClientOptions) -> Async
     engine = TransportFactory(poller=options.poller, solo=True)
     transport = engine.stream_transport(connected.dialled.stream, options.limits.outbox_bytes)
     connection = engine.connection(transport, options.limits, timeouts=options.timeouts, deflate=connected.deflate)
-    websocket = _websocket(connected.dialled, options)
+    websocket = _websocket(connected.dialled, options, connection)
     context = websocket.context
-    context.channel = connection
-    context.log.set_request(connected.dialled.url.target, connected.dialled.url.netloc)
     transport.log = context.log
     scope = trio.CancelScope()
     rule = DisconnectRule(connection, scope, options.when_peer_leaves, options.timeouts, engine.timers, context.log)
@@ -321,7 +319,7 @@ def _first_leaf(error: BaseException) -> BaseException:
     return error
 
 
-def _websocket(dialled: Dialled, options: ClientOptions) -> WebSocket:
+def _websocket(dialled: Dialled, options: ClientOptions, connection: Connection) -> WebSocket:
     """Make the `WebSocket` of a connection that this side has opened."""
     request = Request(
         target=dialled.url.target,
@@ -338,6 +336,8 @@ def _websocket(dialled: Dialled, options: ClientOptions) -> WebSocket:
     context.cleanup_timeout = options.timeouts.cleanup_timeout
     context.subprotocol = dialled.accepted.subprotocol
     context.response_headers = dialled.accepted.headers
+    context.channel = connection
+    context.log.set_request(dialled.url.target, dialled.url.netloc)
     return websocket
 
 
