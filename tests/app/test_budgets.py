@@ -227,7 +227,9 @@ async def test_refused_messages_cost_nothing(autojump_clock) -> None:
     async with app.test_client() as client, client.websocket_connect("/view") as ws:
         for text in ("a", "b", "x" * 50):
             await ws.send(text)
-            await ws.receive()
+        assert await ws.receive() == "a"
+        assert (await ws.receive_json())["body"]["retryAfter"] == 2
+        await ws.receive()
         await trio.sleep(2)
         await ws.send("c")
         assert await ws.receive() == "c"

@@ -58,6 +58,7 @@ async def test_messages_of_one_turn_take_one_call_and_no_read(redis, others) -> 
         after = [calls(redis, command) for command in ("evalsha", "xread", "publish")]
         assert sorted(ear.data[1:]) == sorted(map(str, range(60)))
         assert [entry.more for entry in ear.entries[1:]] == [*(59 * [True]), False]
+        assert all(entry.time == int(entry.id.partition("-")[0]) / 1000 for entry in ear.entries + far.entries)
     assert [after[0] - before[0], after[1] - before[1], after[2] - before[2]] == [1, 0, others]
 
 
