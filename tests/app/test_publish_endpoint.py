@@ -237,6 +237,15 @@ async def test_one_of_several_signatures_is_enough(autojump_clock: Any) -> None:
         assert (await client.post("/publish", BODY, headers={**GOOD, "webhook-signature": both})).status == 200
 
 
+@pytest.mark.parametrize(("off", "status"), [(-301, 401), (-300, 200), (300, 200), (301, 401)])
+async def test_a_request_may_be_as_old_or_new_as_the_tolerance(
+    off: int, status: int, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish_keys, "time", SimpleNamespace(time=lambda: float(int(NOW))))
+    async with client_of(make_app()) as client:
+        assert (await client.post("/publish", BODY, headers=signed(BODY, at=NOW + off))).status == status
+
+
 async def test_signatures_are_refused_where_no_key_signs(autojump_clock: Any) -> None:
     async with client_of(make_app(BEARER)) as client:
         assert (await client.post("/publish", BODY, headers=GOOD)).status == 401
@@ -330,6 +339,12 @@ async def test_a_body_that_says_nothing_to_publish_is_refused(body: bytes, statu
         answer = await client.post("/publish", body, headers=AUTHORIZED)
         assert answer.status == status
         assert [*answer.json()] == ["error"]
+
+
+async def test_a_thousand_members_can_be_excluded(autojump_clock: Any) -> None:
+    async with client_of(make_app()) as client:
+        body = body_of(message=1, exclude=[f"member-{number}" for number in range(1000)])
+        assert (await client.post("/publish", body, headers=AUTHORIZED)).status == 200
 
 
 async def test_nothing_secret_is_logged(autojump_clock: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -126,7 +126,7 @@ async def test_refused_renewal_is_answered_and_changes_nothing(autojump_clock: A
         '{"type": ["auth"]}',
         '{"type": "authentic"}',
         b'\xff"auth"',
-        '{"type": "auth", "token": "' + 17_000 * "x" + '"}',
+        '{"type": "auth"}' + (16_385 - 16) * " ",
     ],
     ids=range(9),
 )
@@ -134,6 +134,14 @@ async def test_other_messages_are_the_handlers(message: str | bytes) -> None:
     async with renewable().test_client() as client, client.websocket_connect("/view") as ws:
         await ws.send(message)
         assert await ws.receive() == message
+
+
+@pytest.mark.parametrize("kind", [str, str.encode])
+async def test_a_renewal_has_at_most_16_kib(kind: Callable[[str], str | bytes]) -> None:
+    message = '{"type": "auth", "token": "ada"}'
+    async with renewable().test_client() as client, client.websocket_connect("/view") as ws:
+        await ws.send(kind(message + (16_384 - len(message)) * " "))
+        assert (await ws.receive_json())["statusCode"] == 200
 
 
 async def test_replies_have_the_references_of_the_listener() -> None:

@@ -500,7 +500,7 @@ class Pair:
     left: int
 
 
-@pytest.mark.parametrize("reference", [1, -2, 1.5, "a", "", 2**63, "\ud83d", 0])
+@pytest.mark.parametrize("reference", [1, -2, 1.5, "a", "", "x" * 256, 2**64 - 1, "\ud83d", 0])
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [

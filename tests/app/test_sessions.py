@@ -294,22 +294,23 @@ def test_a_young_cookie_of_a_sliding_session_is_not_set_anew() -> None:
     assert sessions.header(sessions.load(request_with(cookie_for(sessions, a=1)))) == []
 
 
-def test_a_short_key_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    Sessions(secret_key="secret")
-    assert "the secret_key of sessions has 6 bytes" in caplog.text
-    caplog.clear()
-    Sessions(secret_key=OLD)
-    assert caplog.text == ""
+@pytest.mark.parametrize(("key", "warns"), [("ü" * 2, True), (b"x" * 15, True), (b"x" * 16, False), (OLD, False)])
+def test_a_short_key_is_a_warning(key: str | bytes, warns: bool, caplog: pytest.LogCaptureFixture) -> None:
+    Sessions(secret_key=key)
+    assert (f"the secret_key of sessions has {len(key) * (1 + isinstance(key, str))} bytes" in caplog.text) == warns
+    with pytest.raises(ValueError, match="3 bytes is no secret"):
+        Sessions(secret_key=[key, "x" * 3])
 
 
-def test_a_cookie_of_a_process_whose_clock_is_ahead_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("age", "kept"), [(100, True), (101, False), (-60, True), (-61, False)])
+def test_a_cookie_is_taken_until_it_is_too_old_or_ahead(age: int, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process whose clock is up to a minute ahead may have signed it."""
     now = [1_700_000_000.0]
     monkeypatch.setattr(time, "time", lambda: now[0])
-    cookie = cookie_for(SESSIONS, visits=1)
-    now[0] -= 30
-    assert dict(SESSIONS.load(request_with(cookie))) == {"visits": 1}
-    now[0] -= 3600
-    assert dict(SESSIONS.load(request_with(cookie))) == {}
+    sessions = Sessions(secret_key=OLD, max_age=100)
+    cookie = cookie_for(sessions, visits=1)
+    now[0] += age
+    assert dict(sessions.load(request_with(cookie))) == ({"visits": 1} if kept else {})
 
 
 @pytest.mark.parametrize(
