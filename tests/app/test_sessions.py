@@ -141,6 +141,15 @@ def test_a_session_that_does_not_fit_into_a_cookie_is_an_error() -> None:
         Sessions(secret_key="secret").header(session)
 
 
+def test_a_cookie_has_at_most_4096_bytes_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.0)
+    size = len(cookie_of(cookie_for(SESSIONS, a=1))["session"])
+    name = "n" * (4096 - size)
+    assert cookie_for(Sessions(secret_key=OLD, cookie=name), a=1)
+    with pytest.raises(ValueError, match="at most 4096"):
+        cookie_for(Sessions(secret_key=OLD, cookie=name + "n"), a=1)
+
+
 def test_session_is_written_only_if_it_can_be_read() -> None:
     """It would be an empty one for the next request."""
 
@@ -289,9 +298,14 @@ def test_a_sliding_session_lives_from_its_last_use(sliding: bool, kept: bool, mo
     assert dict(sessions.load(request_with(cookie))) == ({"visits": 1} if kept else {})
 
 
-def test_a_young_cookie_of_a_sliding_session_is_not_set_anew() -> None:
-    sessions = Sessions(secret_key=OLD, max_age=1_000_000, sliding=True)
-    assert sessions.header(sessions.load(request_with(cookie_for(sessions, a=1)))) == []
+def test_a_cookie_of_a_sliding_session_is_set_anew_at_a_tenth(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_700_000_000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    sessions = Sessions(secret_key=OLD, max_age=1000, sliding=True)
+    cookie = request_with(cookie_for(sessions, a=1))
+    for age, is_set in ((0, False), (99, False), (100, True)):
+        now[0] = 1_700_000_000.0 + age
+        assert bool(sessions.header(sessions.load(cookie))) == is_set
 
 
 @pytest.mark.parametrize(("key", "warns"), [("ü" * 2, True), (b"x" * 15, True), (b"x" * 16, False), (OLD, False)])

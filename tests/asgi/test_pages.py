@@ -217,6 +217,30 @@ async def test_a_page_that_takes_longer_than_open_timeout_is_a_503(autojump_cloc
         assert trio.current_time() - start == Timeouts().open_timeout
 
 
+@pytest.mark.parametrize(("behind", "status"), [(b"", 200), (b"x", 413)])
+async def test_a_body_of_the_most_bytes_is_read_to_its_end(behind: bytes, status: int) -> None:
+    class Endpoint:
+        max_body = 100
+
+        def refusal(self, request: Any) -> None:
+            pass
+
+        async def answer(self, request: Any, body: bytes) -> Response:
+            return Response(body=body)
+
+    app = App()
+    app.services.pages.add_endpoint("/echo", Endpoint())
+    async with living(app):
+        call = Call(app, scope_of("http", path="/echo", raw_path=b"/echo", method="POST"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call.run)
+            call.put("http.request", body=bytes(100), more_body=True)
+            await wait_all_tasks_blocked()
+            assert call.sent == []
+            call.put("http.request", body=behind)
+        assert call.sent[0]["status"] == status
+
+
 @pytest.mark.parametrize(("more_body", "status"), [(True, 408), (False, 503)])
 async def test_a_late_body_is_a_408_and_a_late_answer_a_503(
     autojump_clock: MockClock, more_body: bool, status: int

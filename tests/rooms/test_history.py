@@ -33,6 +33,7 @@ async def test_messages_are_as_they_were_published(autojump_clock: Any) -> None:
                 (ids[3], '{"a":1}'),
             ]
             assert all(each.time.tzinfo is UTC for each in found)
+            assert await room.history(limit=1000) == found
             assert [each.message for each in await room.history(after=ids[0], limit=1)] == ["text"]
             assert [each.message for each in await room.history(after=found[-1].time)] == []
             recent = datetime.now(UTC) - timedelta(hours=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import ssl
 from contextlib import ExitStack
 from typing import Any
@@ -16,7 +17,9 @@ from support.redis import collects_coredis, forgives_coredis, needs_redis, redis
 
 from trio_ws import App, LocalProtocolError, Timeouts, WebSocket
 from trio_ws.rooms import Rooms, broadcast
+from trio_ws.rooms.options import RoomOptions
 from trio_ws.rooms.redis import RedisBackplane
+from trio_ws.rooms.redis.options import Options
 
 from .hall import hall_with
 
@@ -71,6 +74,22 @@ def test_invalid_room_option_is_refused_and_makes_no_room(option: str, value: An
     with pytest.raises(error, match=option):
         app.room("r", **{option: value})
     assert app.room("r").options.history == 0
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["history", "resume", "backlog", "stream_length", "max_message_size", "max_info_size", "max_waiting"],
+)
+def test_an_option_takes_both_ends_of_its_range(option: str) -> None:
+    taker = RoomOptions if option in attrs.fields_dict(RoomOptions) else Options
+    with pytest.raises(ValueError, match="must be from") as caught:
+        taker(**{option: HUGE})
+    least, most = map(int, re.findall(r"from (\d+) to (\d+)", str(caught.value))[0])
+    for value in (least, most):
+        assert getattr(taker(**{option: value}), option) == value
+    for value in (least - 1, most + 1):
+        with pytest.raises(ValueError, match=f"{option} must be from {least} to {most}, not {value}$"):
+            taker(**{option: value})
 
 
 def test_stamps_that_can_be_called_are_taken() -> None:
