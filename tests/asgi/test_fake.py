@@ -115,14 +115,16 @@ async def test_a_message_that_is_too_large_ends_with_1009(autojump_clock: MockCl
     fate = []
 
     async def handler(ws: WebSocket) -> None:
-        fate.append(await code_of(ws))
+        fate.append([await ws.receive(), await ws.receive(), await code_of(ws)])
 
     limits = Limits(max_message_size=5)
     async with calling(bridge_of(handler, settings={"limits": limits})) as call:
+        call.say("\N{SNOWMAN}xx")
+        call.say(bytes(5))
         call.say("\N{SNOWMAN}\N{SNOWMAN}")  # six bytes
         assert seen_as((await call.next(2))[-1]) == ("close", 1009)
         call.leave(1000)
-    assert fate == [1009]
+    assert fate == [["\N{SNOWMAN}xx", bytes(5), 1009]]
 
 
 async def test_a_full_inbox_stops_receiving_until_it_is_empty(autojump_clock: MockClock) -> None:

@@ -26,6 +26,8 @@ from support import forked_program
 import trio_ws
 from tests.support.handlers import serve
 from trio_ws import Timeouts, WebSocket, WebSocketDisconnect, open_websocket
+from trio_ws.cli.arguments import worker_timeout
+from trio_ws.cli.defaults import HEARTBEAT_SECONDS
 from trio_ws.cli.loading import load
 from trio_ws.cli.main import codec_name, main
 from trio_ws.cli.reload import NO_GRACE_SIGNAL, RESTART_SIGNAL, SETTLE_CHECKS, WatchedFiles, folders_of, supervise
@@ -413,6 +415,18 @@ def test_what_workers_cannot_be_is_said(shop, capsys, option, complaint) -> None
         main(["run", "shop:app", option])
     assert ended.value.code == 2
     assert capsys.readouterr().err.endswith(f"argument {option.partition('=')[0]}: {complaint}\n")
+
+
+def test_workers_may_report_twice_in_their_timeout() -> None:
+    assert worker_timeout(str(2 * HEARTBEAT_SECONDS)) == 2 * HEARTBEAT_SECONDS
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "inf", "nan", "soon"])
+def test_a_timeout_of_cases_is_a_number_of_seconds(capsys, timeout) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["conform", "server", "ws://localhost/", f"--timeout={timeout}"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith(f"argument --timeout: give seconds, more than 0, not '{timeout}'\n")
 
 
 def test_where_there_can_be_no_workers_it_is_said_in_one_line(shop, capsys, monkeypatch) -> None:

@@ -171,3 +171,7 @@ class TestDelays:
     def test_settings_that_cannot_work_are_refused(self, bad, message):
         with pytest.raises(ValueError, match=message):
             BackoffSettings(**bad)
+
+    def test_delays_may_be_as_long_from_the_beginning(self):
+        backoff = Backoff(BackoffSettings(initial=4, maximum=4), source=lambda: 1.0)
+        assert [backoff.next() for _ in range(2)] == [4, 4]

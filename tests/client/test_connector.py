@@ -408,6 +408,11 @@ class TestTimeouts:
         assert caught.value.phase == phase
         assert trio.current_time() - before == pytest.approx(3)
 
+    async def test_without_time_it_is_over_at_once(self, autojump_clock):
+        client, _server = memory_stream_pair()
+        with pytest.raises(ConnectTimeout, match="within 0 seconds"):
+            await dial("ws://x/", stream=client, open_timeout=0)
+
     async def test_in_the_handshake(self, autojump_clock):
         client, _server = memory_stream_pair()
         await self.times_out("ws://x/", "handshake", stream=client)

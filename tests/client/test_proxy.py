@@ -36,6 +36,7 @@ class TestAddress:
             ("HTTP://P:3128/", Proxy("http", "p", 3128)),
             ("https://p", Proxy("https", "p", 443)),
             ("socks4://p", Proxy("socks4", "p", 1080)),
+            (f"socks5://{'n' * 255}:{'p' * 255}@p", Proxy("socks5", "p", 1080, "n" * 255, "p" * 255)),
             ("socks5h://u:p%40ss@[::1]:9", Proxy("socks5h", "::1", 9, "u", "p@ss")),
             ("http://%C3%BC@p", Proxy("http", "p", 80, "ü")),
         ],
@@ -56,8 +57,8 @@ class TestAddress:
             "http://p?q",
             "http://p#f",
             "http://sec%3Aret:x@p",
-            f"socks5://{'secret' * 50}@p",
-            f"socks5://u:{'secret' * 50}@p",
+            f"socks5://{'secret' + 'x' * 250}@p",
+            f"socks5://u:{'secret' + 'x' * 250}@p",
             "socks5://s%C3%A9cret@p",
         ],
     )
@@ -275,6 +276,7 @@ class TestHTTP:
             [b"HTTP/1.1 200 OK\r\nVia: x", b"\r\n\r", b"\n"],
             [b"HTTP/1.1 100 Wait\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"],
             [b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n"],
+            [b"HTTP/1.1 299 OK\r\n\r\n"],
         ],
     )
     async def test_the_answer_may_come_in_pieces(self, serve, http_proxy, answers):
@@ -283,7 +285,7 @@ class TestHTTP:
         done = await dial(f"ws://localhost:{server.port}/", proxy=f"http://localhost:{http_proxy.port}")
         await done.stream.aclose()
 
-    @pytest.mark.parametrize(("status", "again"), [(407, False), (403, False), (502, True), (503, True)])
+    @pytest.mark.parametrize(("status", "again"), [(300, False), (407, False), (403, False), (502, True), (503, True)])
     async def test_a_refusal_is_a_proxy_error(self, http_proxy, status, again):
         http_proxy.refuses = True
         http_proxy.answers = [b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\nno" % status]
