@@ -25,7 +25,7 @@ __all__ = ["are_programs_traced", "is_traced", "pytest_collection", "pytest_runt
 ACROSS = frozenset({"benchmarks", "deploy", "documented", "examples", "hostile", "interop"})
 """Folders whose tests reach no line of the package that unit tests do not reach."""
 OF_THE_REPOSITORY = (
-    *("build", "imports", "make", "measured", "neighbours"),
+    *("build", "house", "imports", "make", "measured", "neighbours"),
     *("order", "public_api", "reports", "steady", "style"),
 )
 """What tests beside the folders are about, if it is not the package's code."""
