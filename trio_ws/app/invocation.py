@@ -19,7 +19,7 @@ from trio_ws.app.exchange import BoundListener
 from trio_ws.app.guard_calls import check_guards
 from trio_ws.app.guards import CONTEXT_KEY, GuardContext
 from trio_ws.app.inline import run_inline
-from trio_ws.app.last_call import last_callback, resolve_last
+from trio_ws.app.last_call import last_call, last_callback, resolve_last
 from trio_ws.app.limiting import limit_connection
 from trio_ws.app.listener import Listener
 from trio_ws.app.listener_options import ListenerOptions
@@ -140,7 +140,7 @@ class RouteInvocation:
         for room in route.planned_rooms():
             for joined in await room.find(self.resolver, self._websocket.context.request):
                 await self.stays.expect(joined)
-        last = self._last_call()
+        last = last_call(route)
         self._resolved = {}
         for signature in signatures:
             if last is not None and signature is last.signature:
@@ -170,13 +170,8 @@ class RouteInvocation:
         route, target = self._route, self._route.target
         if not isinstance(target, Listener):
             return [route.view()]
-        calls = (route.connect(target), route.receive(target), self._last_call())
+        calls = (route.connect(target), route.receive(target), last_call(route))
         return [call for call in calls if call is not None]
-
-    def _last_call(self) -> PlannedCall | None:
-        """Return the call of `on_disconnect`."""
-        target = self._route.target
-        return self._route.disconnect(target) if isinstance(target, Listener) else None
 
     # --- the function --------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from trio_ws.app.listener import Listener
 from trio_ws.app.parameters.dependencies import Resolver
 
 if TYPE_CHECKING:
@@ -12,10 +13,16 @@ if TYPE_CHECKING:
 
     from trio_ws.app.parameters.arguments import Arguments
     from trio_ws.app.parameters.signature import Signature
-    from trio_ws.app.route import PlannedCall
+    from trio_ws.app.route import PlannedCall, Route
     from trio_ws.websocket.websocket import DisconnectCallback, WebSocket
 
-__all__ = ["last_callback", "resolve_last"]
+__all__ = ["last_call", "last_callback", "resolve_last"]
+
+
+def last_call(route: Route) -> PlannedCall | None:
+    """Return the call of a route's `on_disconnect`, None without one."""
+    target = route.target
+    return route.disconnect(target) if isinstance(target, Listener) else None
 
 
 async def resolve_last(resolver: Resolver, signature: Signature) -> Arguments | Resolver:
