@@ -621,6 +621,61 @@ async def test_files_still_being_written_are_waited_for(tmp_path, monkeypatch, s
     assert supervised.lines == [f"restarting: {named} changed"]
 
 
+@pytest.mark.slow
+async def test_change_found_when_the_server_fails_is_not_lost(tmp_path, monkeypatch) -> None:
+    """The file was mended while the server imported the broken one, and counts as read by nobody."""
+
+    def changed(self: WatchedFiles) -> list[Path]:
+        if (tmp_path / "saved").exists():
+            return []
+        (tmp_path / "saved").touch()
+        return [Path("mended.py")]
+
+    monkeypatch.setattr(WatchedFiles, "changed", changed)
+    monkeypatch.setattr("trio_ws.cli.reload.SETTLE_SECONDS", 1.0)
+    wait = "import os, time\nwhile not os.path.exists('saved'): time.sleep(0.001)"
+    once = "if len(open('starts').read()) == 2: raise SystemExit\n"
+    supervised = Supervised(tmp_path, f"{once}{wait}\nraise SystemExit(3)")
+    with trio.fail_after(PATIENCE):
+        assert await supervised.run() == 0
+    assert supervised.lines[-1] == "restarting: mended.py changed"
+
+
+@pytest.mark.slow
+async def test_hung_server_is_killed_after_the_second_signal(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("trio_ws.cli.reload.KILL_SECONDS", 0.1)
+    deaf = "import signal\nfor n in (signal.SIGINT, signal.SIGTERM): signal.signal(n, signal.SIG_IGN)\n"
+    supervised = Supervised(tmp_path, f"{deaf}open('deaf', 'w')\n{IDLE}")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervised.run)
+        with trio.fail_after(PATIENCE):
+            while not (tmp_path / "deaf").exists():
+                await trio.sleep(0.01)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+    assert supervised.status == -signal.SIGKILL
+    assert supervised.lines == ["the server is killed: it has not ended within 0.1 s"]
+
+
+@pytest.mark.slow
+async def test_server_ends_when_its_reload_supervisor_is_killed(shop) -> None:
+    path = shop / "s"
+    async with command("run", "shop:app", "--uds", str(path), "--reload", cwd=shop) as running:
+        await running.until("listening on")
+        running.process.send_signal(signal.SIGKILL)
+        assert "the supervisor has ended, shutting down" in await running.rest()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(("ended", "status"), [(-signal.SIGTERM, 143), (-signal.SIGINT, 130), (3, 3)])
+def test_server_ended_by_a_signal_has_the_status_of_shells(shop, monkeypatch, ended, status) -> None:
+    async def supervise(*_: object, **__: object) -> int:
+        return ended
+
+    monkeypatch.setattr(RUN, "supervise", supervise)
+    assert main(["run", "shop:app", "--reload"]) == status
+
+
 def test_written_created_and_removed_files_count_as_changes(tmp_path) -> None:
     """Files that are written made and removed count as changed."""
     (tmp_path / "a.py").write_text("")
@@ -653,6 +708,7 @@ def test_working_directory_and_package_folder_are_watched(shop) -> None:
     assert folders_of("trio_ws.cli.main") == [shop, ROOT / "trio_ws"]
     assert folders_of("cgitb_is_gone_and_this_never_was") == [shop]
     assert folders_of("sys") == [shop]
+    assert folders_of("__main__") == [shop]
     assert folders_of("argparse") == [shop, Path(socket.__file__).parent]
 
 
@@ -714,6 +770,25 @@ async def test_connect_sends_lines_and_shows_messages_until_input_ends(nursery, 
     assert await run_terminal(url, wait=0.1, source=pipe.source, sink=sink, subprotocols=["chat"]) == 0
     assert sink.getvalue() == "\x1b[2Jwelcome\nb'\\x00'\nHELLO\nWÖRLD\nLAST \ufffd\n"
     assert capsys.readouterr().err == f"connected to {url}/ with subprotocol chat\nclosed: 1000\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (BrokenPipeError(errno.EPIPE, "gone"), 0, ""),
+        (OSError(errno.ENOSPC, "full"), 1, "messages cannot be printed: [Errno 28] full\n"),
+    ],
+)
+async def test_connect_closes_when_its_output_takes_no_more(nursery, pipe, capsys, *, error, status, said) -> None:
+    """As in `trio-ws connect ws://... | head -1`, and on a full disk."""
+
+    class Closed(io.StringIO):
+        def flush(self) -> None:
+            raise error
+
+    server = await serve(nursery, greet)
+    assert await run_terminal(server.urls[0], wait=0, source=pipe.source, sink=Closed()) == status
+    assert capsys.readouterr().err.endswith(f"closed: 1000\n{said}")
 
 
 async def test_connect_keeps_control_characters_from_the_terminal(nursery, pipe, capsys) -> None:

@@ -137,6 +137,7 @@ async def test_what_is_no_echo_server_is_named(data, complaint):
         (["conform", "server", "ws://127.0.0.1:9/", "--only", "28", "--level", "must"], "no case is left"),
         (["conform", "client", "--listen", "nonsense:x"], "cannot listen on nonsense:x"),
         (["conform", "client", "--ssl-certfile", "/none"], "cannot load the certificate"),
+        (["conform", "client", "--ssl-keyfile", "/none"], "--ssl-keyfile needs --ssl-certfile"),
         (["fuzz", "ws://192.0.2.1/"], "not on the loopback interface"),
         (["fuzz", "ws://127.0.0.1:9/"], "is the server running"),
     ],
@@ -207,6 +208,37 @@ async def test_an_interrupted_run_reports_what_ran(tmp_path):
         await suite.interrupt()
     assert re.search(r"1 cases ran; 15 did not run\. Failed: none\.", suite.output)
     assert (tmp_path / "client-ours.json").exists()
+
+
+@pytest.mark.slow
+async def test_report_that_cannot_be_written_fails_the_run_alone(tmp_path):
+    """The client's suite says so in a line, and shows the summary."""
+    port = free_port()
+    arguments = ["conform", "client", "--listen", f"127.0.0.1:{port}", "--only", "1", "--once", "--report"]
+    async with forked(["trio-ws", *arguments, "/dev/null/reports"], tmp_path) as suite:
+        await listening(port)
+        await drive(f"ws://127.0.0.1:{port}/runCase?case=2&agent=ours")
+        await drive(f"ws://127.0.0.1:{port}/updateReports?agent=ours")
+        assert await suite.ended() == 2
+    assert "1 cases ran; 15 did not run." in suite.output
+    assert "trio-ws: cannot write the report: " in suite.output
+    assert "Traceback" not in suite.output
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), BaseExceptionGroup("", [KeyboardInterrupt()])])
+def test_interrupted_fuzz_has_the_status_of_shells(error, capsys, monkeypatch):
+    """Wherever the interrupt arrives: Trio puts it into a group with a nursery's other errors."""
+
+    async def look(*_):
+        return None
+
+    def interrupted(self):
+        raise error
+
+    monkeypatch.setattr("trio_ws.cli.fuzz_run.first_look", look)
+    monkeypatch.setattr("trio_ws.conformance.fuzzing.Fuzzer.run", interrupted)
+    assert main(["fuzz", "ws://127.0.0.1:9/", "--seed", "1"]) == 130
+    assert capsys.readouterr().out == "0 conversations, no failure (interrupted).\n"
 
 
 def test_the_suite_is_imported_by_its_commands_only():

@@ -14,6 +14,8 @@ import attrs
 import trio
 
 from trio_ws.cli.defaults import INTERRUPTED
+from trio_ws.cli.loading import UsageError
+from trio_ws.cli.output import write_output
 from trio_ws.conformance import baseline
 from trio_ws.conformance.case import Case, Chapter, Level
 from trio_ws.conformance.catalogue import UnknownCases, all_chapters, select
@@ -30,7 +32,7 @@ from trio_ws.http.url import URL, split_host
 from trio_ws.server.signals import print_line
 from trio_ws.version import __version__
 
-__all__ = ["CannotRun", "conform_client", "conform_server", "target_of"]
+__all__ = ["CannotRun", "conform_client", "conform_server", "print_result", "target_of"]
 
 CANNOT_RUN: Final = 2
 """Exit status of a command that could not do its work, as for a wrong command line."""
@@ -76,27 +78,42 @@ class _RunPlan:
         return result if self.known is None else self.known.apply(result)
 
     def conclude(self, results: AgentResults) -> int:
-        """Print the summary, write the reports, and return the exit status.
+        """Write the reports, print the summary, and return the exit status.
 
         Raises:
-            CannotRun: a report cannot be written.
+            CannotRun: a report or the summary cannot be written.
         """
         outdated = self.known.outdated(results.results) if self.known else []
-        print(printable(summary(results, self.chapters, planned=len(self.cases), outdated=outdated), keep="\n"))
+        text = printable(summary(results, self.chapters, planned=len(self.cases), outdated=outdated), keep="\n")
         try:
             if self.options.write_baseline:
                 baseline.write(self.options.write_baseline, results.results)
             if self.options.report:
-                print(f"Report: {add_to_folder(self.options.report, results, self.chapters)}")
+                text += f"\nReport: {add_to_folder(self.options.report, results, self.chapters)}"
         except OSError as error:
+            print_result(text)
             raise CannotRun(f"cannot write the report: {error}") from None
+        print_result(text)
         return results.exit_status()
 
     def list_cases(self) -> int:
         """Print the cases that would run."""
-        for case in self.cases:
-            print(f"{case.id:8} {case.weight:9} {case.section:20} {case.title}")
+        print_result("\n".join(f"{case.id:8} {case.weight:9} {case.section:20} {case.title}" for case in self.cases))
         return 0
+
+
+def print_result(text: str) -> None:
+    """Print text; without a standard output the exit status is all that is left.
+
+    Raises:
+        CannotRun: the output takes nothing, as on a full disk.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        write_output(f"{text}\n")
+    except UsageError as error:
+        raise CannotRun(str(error)) from None
 
 
 def _split(values: Sequence[str]) -> list[str]:
@@ -278,7 +295,10 @@ class _Drivers:
         found = [self._plan.judged(each) for each in self._suite.results.get(agent, {}).values()]
         name = self._plan.options.agent or agent
         results = AgentResults(name, "client", in_order(found, self._plan.cases), __version__)
-        self._statuses[agent] = self._plan.conclude(results)
+        try:
+            self._statuses[agent] = self._plan.conclude(results)
+        except CannotRun as error:  # other clients go on
+            self._statuses[agent] = _fail(error)
         if self._plan.options.once:
             self._scope.cancel(reason="the driver is done")
 
@@ -292,6 +312,8 @@ class _Drivers:
     def _server_context(self) -> ssl.SSLContext | None:
         options = self._plan.options
         if options.ssl_certfile is None:
+            if options.ssl_keyfile is not None:
+                raise CannotRun("--ssl-keyfile needs --ssl-certfile")
             return None
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:

@@ -33,6 +33,8 @@ def add_connect(commands: _Commands) -> None:
 def _connect(options: argparse.Namespace) -> int:
     from trio_ws.cli.terminal import run_connect  # noqa: PLC0415 - other commands do not need a client
 
+    if sys.stdin is None or sys.stdout is None:  # closed before the interpreter began
+        raise UsageError(f"there is no standard {'input' if sys.stdin is None else 'output'}")
     wait = options.wait
     if wait is None:
         wait = 0 if sys.stdin.isatty() else QUIET_SECONDS

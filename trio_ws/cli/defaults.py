@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "BY_SIGNAL",
     "DEFAULT_LEVEL",
     "DEFAULT_PORT",
     "HEARTBEAT_SECONDS",
@@ -27,5 +28,7 @@ WORKER_TIMEOUT: Final = 30.0
 """Seconds without a heartbeat after which a worker is replaced."""
 QUIET_SECONDS: Final = 0.5
 """Seconds without messages after which `connect` closes at the end of an input that is not a terminal."""
+BY_SIGNAL: Final = 128
+"""The exit status of shells for a process that a signal has ended, less the signal's number."""
 INTERRUPTED: Final = 130
 """Exit status after SIGINT, as in shells: 128 plus the signal's number."""

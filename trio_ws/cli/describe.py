@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from trio_ws.cli.loading import UsageError, load
+from trio_ws.cli.output import write_output
 
 if TYPE_CHECKING:
     import argparse
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["add_asyncapi", "add_routes", "add_types"]
 
 _HEADINGS: Final = ("PATH", "NAME", "MESSAGES", "PARAMETERS", "GUARDS")
+_ENCODING: Final = "utf-8"
+"""Encoding of documents, whatever that of the output is: files of this kind have no other."""
 
 
 def add_routes(commands: _Commands) -> None:
@@ -56,7 +58,7 @@ def _routes(options: argparse.Namespace) -> int:
     app = load(options.app, factory=options.factory)
     rows = [row_of(route) for route in app.described_routes()]
     if rows:
-        print(table([_HEADINGS, *rows]))
+        write_output(f"{table([_HEADINGS, *rows])}\n")
     return 0
 
 
@@ -68,14 +70,14 @@ def _asyncapi(options: argparse.Namespace) -> int:
         description=options.description or "",
         servers=dict(map(_server, options.server)),
     )
-    _write(f"{json.dumps(document, indent=2, ensure_ascii=False)}\n")
+    write_output(f"{json.dumps(document, indent=2, ensure_ascii=False)}\n", _ENCODING)
     return 0
 
 
 def _types(options: argparse.Namespace) -> int:
     from trio_ws.app.asyncapi.typescript import typescript  # noqa: PLC0415 - needs pydantic
 
-    _write(typescript(_document(options, title=options.app)))
+    write_output(typescript(_document(options, title=options.app)), _ENCODING)
     return 0
 
 
@@ -92,13 +94,3 @@ def _server(text: str) -> tuple[str, str]:
     if not (name and equals):
         raise UsageError(f"a server looks like production=wss://example.org, not {text!r}")
     return name, url
-
-
-def _write(text: str) -> None:
-    """Write UTF-8 to the standard output, whatever its encoding is: files of this kind have no other."""
-    if hasattr(sys.stdout, "buffer"):
-        sys.stdout.flush()
-        sys.stdout.buffer.write(text.encode(errors="backslashreplace"))
-        sys.stdout.buffer.flush()
-    else:
-        sys.stdout.write(text)

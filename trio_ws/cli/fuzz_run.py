@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from trio_ws.cli.conform_run import CANNOT_RUN, CannotRun, target_of
+from trio_ws.cli.conform_run import CANNOT_RUN, CannotRun, print_result, target_of
 from trio_ws.cli.defaults import INTERRUPTED
 from trio_ws.conformance.describe import allowed, sent
 from trio_ws.conformance.fuzz_script import script_of, writes_of
@@ -21,6 +21,8 @@ from trio_ws.escaping import printable
 from trio_ws.server.signals import print_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from trio_ws.conformance.fuzzing import Fuzzer
 
 __all__ = ["fuzz"]
@@ -55,12 +57,20 @@ def _fuzz(options: argparse.Namespace, target: ServerUnderTest) -> int:
     trio.run(first_look, target, pace)
     fuzzer = Fuzzer(target, number, options.budget, pace)
     print_line(f"seed {number}, for {options.budget:g} s")
-    interrupted = False
+    return _conclude(fuzzer, options, interrupted=_is_interrupted(fuzzer))
+
+
+def _is_interrupted(fuzzer: Fuzzer) -> bool:
+    """Run a fuzzer, and return True if Ctrl-C ended it, as it may any of its nurseries."""
     try:
         fuzzer.run()
     except KeyboardInterrupt:
-        interrupted = True
-    return _conclude(fuzzer, options, interrupted=interrupted)
+        return True
+    except BaseExceptionGroup as group:
+        if group.split(KeyboardInterrupt)[1] is not None:
+            raise
+        return True
+    return False
 
 
 def _check_loopback(target: ServerUnderTest) -> None:
@@ -79,23 +89,24 @@ def _check_loopback(target: ServerUnderTest) -> None:
 def _conclude(fuzzer: Fuzzer, options: argparse.Namespace, *, interrupted: bool) -> int:
     result = fuzzer.failing
     if result is None:
-        print(f"{fuzzer.count} conversations, no failure{' (interrupted)' if interrupted else ''}.")
+        print_result(f"{fuzzer.count} conversations, no failure{' (interrupted)' if interrupted else ''}.")
         return INTERRUPTED if interrupted else 0
-    print(f"{fuzzer.count} conversations, the smallest that fails (--seed {fuzzer.seed} repeats the run):\n")
-    _show(result)
+    found = f"{fuzzer.count} conversations, the smallest that fails (--seed {fuzzer.seed} repeats the run):\n"
+    shown = "\n".join([found, *_lines_of(result)])
     script = script_of(result.case, fuzzer.target, result.text)
     if options.script is None:
-        print(f"\n--- a script that repeats it (--script FILE writes it) ---\n{script}")
+        print_result(f"{shown}\n\n--- a script that repeats it (--script FILE writes it) ---\n{script}")
         return FOUND
     try:
         options.script.write_text(script, encoding="utf-8")
     except OSError as error:
+        print_result(shown)
         raise CannotRun(f"cannot write the script: {error}") from None
-    print(f"script    {options.script}")
+    print_result(f"{shown}\nscript    {options.script}")
     return FOUND
 
 
-def _show(result: Result) -> None:
+def _lines_of(result: Result) -> Iterator[str]:
     data = b"".join(writes_of(result.case))
     more = f" ... {len(data)} bytes" if len(data) > SHOWN_BYTES else ""
     for label, lines in (
@@ -106,4 +117,4 @@ def _show(result: Result) -> None:
         ("came", [entry.text for entry in result.log if entry.direction == "received"][1:]),
     ):
         for line in lines:
-            print(f"{label:10}{printable(line)}")
+            yield f"{label:10}{printable(line)}"

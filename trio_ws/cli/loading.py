@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from trio_ws.app.application import App
 
-__all__ = ["UsageError", "load"]
+__all__ = ["UsageError", "check_module_name", "load", "working_directory"]
 
 _FACTORY: Final = "create_app"
 """The name of a function that returns an application, as in Flask and Litestar."""
@@ -58,10 +58,28 @@ def load(target: str, *, factory: bool = False) -> App:
     return application
 
 
-def _module(name: str, attribute: str) -> ModuleType:
+def check_module_name(name: str) -> None:
+    """Raise `UsageError` for what no module can be called."""
     if not all(name.split(".")):
         raise UsageError(f"{name!r} is not the name of a module: give MODULE:APP, e.g. chat.main:app for chat/main.py")
-    sys.path.insert(0, os.getcwd())
+
+
+def working_directory() -> str:
+    """Return the working directory.
+
+    Raises:
+        UsageError: it was removed.
+    """
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise UsageError(f"the working directory is gone: {error}") from None
+
+
+def _module(name: str, attribute: str) -> ModuleType:
+    check_module_name(name)
+    here = working_directory()
+    sys.path.insert(0, here)
     try:
         with importing(name):
             return importlib.import_module(name)
@@ -72,7 +90,7 @@ def _module(name: str, attribute: str) -> ModuleType:
             raise  # the module exists, and imports one that does not
         suggestion = name.removesuffix(".py").replace("/", ".")
         hint = "" if suggestion == name else f": did you mean {suggestion}:{attribute or 'app'}?"
-        raise UsageError(f"there is no module {error.name!r}, from here ({os.getcwd()}){hint}") from None
+        raise UsageError(f"there is no module {error.name!r}, from here ({here}){hint}") from None
 
 
 def _made(factory: Any, label: str) -> App:

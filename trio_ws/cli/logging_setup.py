@@ -46,7 +46,8 @@ def read(path: str | None) -> LogConfig | None:
             case _:
                 return file
     except (OSError, ValueError, RecursionError) as error:
-        raise LogConfigError(f"cannot read the logging configuration {path}: {error}") from None
+        reason = " ".join(str(error).split())
+        raise LogConfigError(f"cannot read the logging configuration {path}: {reason}") from None
     if not isinstance(config, dict):
         raise LogConfigError(f"the logging configuration {path} is not a mapping for logging.config.dictConfig")
     return config
@@ -76,7 +77,7 @@ def apply(config: LogConfig) -> None:
             logging.config.dictConfig({"version": 1, "disable_existing_loggers": False, **config})
     except Exception as error:  # of any type: the file names classes and functions that are called
         cause = f": {error.__cause__}" if error.__cause__ is not None else ""
-        raise LogConfigError(f"the logging configuration is refused: {error}{cause}") from error
+        raise LogConfigError(f"the logging configuration is refused: {' '.join(f'{error}{cause}'.split())}") from error
 
 
 def configure(level: str | None, *, prefix: str = "", config: LogConfig | None = None, access: bool = False) -> None:

@@ -16,6 +16,7 @@ from trio_ws.cli.connect import add_connect
 from trio_ws.cli.defaults import INTERRUPTED
 from trio_ws.cli.describe import add_asyncapi, add_routes, add_types
 from trio_ws.cli.loading import UsageError
+from trio_ws.cli.output import discard_unwritten, write_output
 from trio_ws.cli.rooms import add_publish, add_watch
 from trio_ws.cli.run import add_run
 
@@ -31,16 +32,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the command line without the name of the program; None for that of `sys.argv`.
     """
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = _parser()
-    options = parser.parse_args(given)
-    options.given = given
     try:
+        return _run(sys.argv[1:] if arguments is None else list(arguments))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    finally:
+        discard_unwritten()
+
+
+def _run(given: list[str]) -> int:
+    parser = _parser()
+    try:
+        options = parser.parse_args(given)
+        options.given = given
         status: int = options.command(options)
     except UsageError as error:
         parser.exit(1, f"trio-ws: {error}\n")
-    except KeyboardInterrupt:
-        return INTERRUPTED
     return status
 
 
@@ -69,7 +76,7 @@ class _Version(argparse.Action):
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, **options)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        print(_version())
+        write_output(f"{_version()}\n")
         parser.exit()
 
 

@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from trio_ws.cli.defaults import HEARTBEAT_SECONDS, WORKER_TIMEOUT
+from trio_ws.cli.orphan import END_SECONDS
 from trio_ws.cli.reload import DETACHED
 from trio_ws.cli.worker import READY, Assignment
 from trio_ws.runtime.command import WORKER_VARIABLE
@@ -30,7 +31,7 @@ class WorkerTimeouts:
     """From the start until the worker is ready."""
     alive: float = WORKER_TIMEOUT
     """Between two heartbeats."""
-    end: float = 10.0
+    end: float = END_SECONDS
     """For the application's shutdown, in addition to the maximum of its server's shutdown."""
     abort: float = 2.0
     """From SIGABRT, which writes a traceback, to SIGKILL."""

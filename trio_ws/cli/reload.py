@@ -44,7 +44,10 @@ def folders_of(module: str) -> list[Path]:
     here = Path.cwd()
     folders = [here]
     sys.path.insert(0, str(here))
-    spec = importlib.util.find_spec(module.partition(".")[0])
+    try:
+        spec = importlib.util.find_spec(module.partition(".")[0])
+    except ValueError:  # of a module that was not imported, such as __main__
+        spec = None
     if spec is not None:
         alone = [str(Path(spec.origin).parent)] if spec.origin is not None and spec.has_location else []
         places = spec.submodule_search_locations or alone
@@ -105,10 +108,12 @@ async def supervise(
     """Run a server until SIGINT or SIGTERM, and restart it when a file changes.
 
     SIGHUP, the end of the terminal, ends the server too, unless it is ignored, as under `nohup`. A server that fails
-    is restarted after the next change; one that ends without an error is not restarted.
+    is restarted after the next change; one that ends without an error is not restarted. A server that has not ended
+    ten seconds after the second signal is killed.
 
     Args:
-        command: the server's command line; `RESTART_SIGNAL` must shut the server down, `NO_GRACE_SIGNAL` at once.
+        command: the server's command line; `RESTART_SIGNAL` must shut the server down, `NO_GRACE_SIGNAL` at once. On
+            POSIX systems a descriptor is appended, which is at its end when the supervisor has ended.
         folders: folders to check for changes.
         include: patterns of files beside those of Python.
         poll_seconds: seconds between two checks.
@@ -144,13 +149,17 @@ class _ReloadSupervisor:
         self._process: trio.Process | None = None
         self._scope = trio.CancelScope()
         self._ending = False
+        self._impatient = trio.Event()  # set by a second signal
         self._restarting = False
+        self._changed: set[Path] = set()  # files whose change no server has been started for
         self.status = 0
         """Exit status of the last server."""
 
     async def forward_signals(self, signals: AsyncIterator[int]) -> None:
         """Forward signals to the server; end at once if there is none."""
         async for number in signals:
+            if self._ending:
+                self._impatient.set()
             self._ending = True
             if self._process is None:
                 self._scope.cancel(reason=signal.Signals(number).name)
@@ -165,10 +174,12 @@ class _ReloadSupervisor:
                 again = await self._run_one()
 
     async def _run_one(self) -> bool:
-        self._process = process = await trio.lowlevel.open_process(self._command, **DETACHED)
+        link, process = await self._open()
+        self._process = process
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._restart_on_change, process)
+                nursery.start_soon(self._kill_when_impatient, process)
                 self.status = await process.wait()
                 nursery.cancel_scope.cancel(reason="the server has ended")
         finally:
@@ -177,6 +188,8 @@ class _ReloadSupervisor:
                 if process.returncode is None:
                     process.kill()
                 await process.wait()
+            if link is not None:
+                os.close(link)
         if self._ending:
             return False
         if self._restarting:
@@ -187,16 +200,45 @@ class _ReloadSupervisor:
         await self._wait_for_change()
         return True
 
+    async def _open(self) -> tuple[int | None, trio.Process]:
+        """Start a server, and return this process's end of the link to it."""
+        if os.name != "posix":
+            return None, await trio.lowlevel.open_process(self._command, **DETACHED)
+        theirs, ours = os.pipe()
+        try:
+            command = [*self._command, str(theirs)]
+            return ours, await trio.lowlevel.open_process(command, pass_fds=[theirs], **DETACHED)
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+
     async def _wait_for_change(self) -> None:
-        """Wait for a change, and for the end of the writing, and print the changed files."""
-        while not (changed := set(self._files.changed())):  # noqa: ASYNC110 - files have no events
+        """Wait for a change, and for the end of the writing, and print the changed files.
+
+        What was found when the server ends by itself counts for the next one: it was changed after its start.
+        """
+        while not (self._find_changes() or self._changed):  # noqa: ASYNC110 - files have no events
             await trio.sleep(self._poll_seconds)
         for _ in range(SETTLE_CHECKS):
             await trio.sleep(SETTLE_SECONDS)
-            if not (further := self._files.changed()):
+            if not self._find_changes():
                 break
-            changed.update(further)
-        self._output(f"restarting: {', '.join(path.name for path in sorted(changed))} changed")
+        self._output(f"restarting: {', '.join(path.name for path in sorted(self._changed))} changed")
+        self._changed.clear()
+
+    def _find_changes(self) -> bool:
+        found = self._files.changed()
+        self._changed.update(found)
+        return bool(found)
+
+    async def _kill_when_impatient(self, process: trio.Process) -> None:
+        """Kill the server that goes on after two signals, as one whose event loop hangs does."""
+        await self._impatient.wait()
+        await trio.sleep(KILL_SECONDS)
+        self._output(f"the server is killed: it has not ended within {KILL_SECONDS:g} s")
+        process.kill()
 
     async def _restart_on_change(self, process: trio.Process) -> None:
         """End the server when a file changes: by `RESTART_SIGNAL`, `NO_GRACE_SIGNAL` and SIGKILL."""

@@ -57,7 +57,7 @@ def _add_development(run: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"warn of calls that block the event loop for longer, with their line ({RELOAD_WATCHDOG:g} with --reload)",
     )
-    run.add_argument("--restartable", action="store_true", help=argparse.SUPPRESS)
+    run.add_argument("--restartable", type=int, nargs="?", const=-1, metavar="LINK", help=argparse.SUPPRESS)
 
 
 def _add_workers(run: argparse.ArgumentParser) -> None:

@@ -14,9 +14,10 @@ import attrs
 import trio
 
 from trio_ws.cli import logging_setup
-from trio_ws.cli.defaults import DEFAULT_PORT, RELOAD_WATCHDOG
+from trio_ws.cli.defaults import BY_SIGNAL, DEFAULT_PORT, RELOAD_WATCHDOG
 from trio_ws.cli.lifespan import lifespan_error
-from trio_ws.cli.loading import UsageError, load
+from trio_ws.cli.loading import UsageError, check_module_name, load, working_directory
+from trio_ws.cli.orphan import OrphanWatch
 from trio_ws.cli.process import WorkerTimeouts
 from trio_ws.cli.reload import NO_GRACE_SIGNAL, RESTART_SIGNAL, folders_of, supervise
 from trio_ws.cli.supervisor import WorkersUnavailable, check_available, run_workers
@@ -25,12 +26,12 @@ from trio_ws.codes import CloseCode
 from trio_ws.errors import BackplaneError
 from trio_ws.runtime.command import WORKER_VARIABLE
 from trio_ws.server.serve import bind, cannot_listen
-from trio_ws.server.signals import END_SIGNALS, serve_until_signalled
+from trio_ws.server.signals import END_SIGNALS, print_line, serve_until_signalled
 from trio_ws.transport.listeners import close_listener, describe, inherit
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from trio_ws.app.application import App
     from trio_ws.transport.listeners import SocketListener
@@ -40,7 +41,8 @@ __all__ = ["run"]
 
 def run(options: argparse.Namespace) -> int:
     """Serve an application, in this process or in workers, and return the exit status."""
-    if options.reload_include and not (options.reload or options.restartable):
+    restartable = options.restartable is not None
+    if options.reload_include and not (options.reload or restartable):
         raise UsageError("--reload-include is for --reload")
     if options.workers is not None and options.worker is None:
         return _run_workers(options)
@@ -48,9 +50,16 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--worker-port is for --workers N: one server has its --port")
     if options.reload:
         command = [each for each in options.given if each != "--reload"]
-        folders = folders_of(options.app.partition(":")[0])
+        module = options.app.partition(":")[0]
+        check_module_name(module)
+        working_directory()
+        folders = folders_of(module)
         program = [sys.executable, "-m", "trio_ws", *command, "--restartable"]
-        return trio.run(partial(supervise, program, folders, include=options.reload_include))
+        status = trio.run(partial(supervise, program, folders, include=options.reload_include))
+        return status if status >= 0 else BY_SIGNAL - status
+    if restartable and options.restartable >= 0:
+        _watch_supervisor(options.restartable)
+    watch = None if options.worker is None else _watch_supervisor(options.worker.link, report=None)
     context = _ssl_context(options)
     log_config = logging_setup.read(options.log_config)
     app = load(options.app, factory=options.factory)
@@ -60,12 +69,21 @@ def run(options: argparse.Namespace) -> int:
     _adjust(app, options)
     serve = partial(_serve, app, options, context)
     if options.worker is not None:
-        trio.run(serve_as_worker, serve, options.worker.link)
+        trio.run(partial(serve_as_worker, serve, options.worker.link, watch=watch))
         return 0
-    restart = (RESTART_SIGNAL, NO_GRACE_SIGNAL) if options.restartable else ()
+    restart = (RESTART_SIGNAL, NO_GRACE_SIGNAL) if restartable else ()
     close_codes = {**END_SIGNALS, **dict.fromkeys(restart, CloseCode.SERVICE_RESTART)}
     trio.run(partial(serve_until_signalled, serve, close_codes=close_codes))
     return 0
+
+
+def _watch_supervisor(link: int, report: Callable[[str], None] | None = print_line) -> OrphanWatch:
+    try:
+        watch = OrphanWatch(link, report)
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"there is no supervisor at descriptor {link}: {error}") from None
+    watch.start()
+    return watch
 
 
 def _run_workers(options: argparse.Namespace) -> int:
@@ -171,7 +189,7 @@ async def _serve(
 def _watchdog(options: argparse.Namespace) -> float | None:
     """Return the seconds of the watchdog, None without one."""
     given: float | None = options.watchdog
-    return RELOAD_WATCHDOG if given is None and options.restartable else given
+    return RELOAD_WATCHDOG if given is None and options.restartable is not None else given
 
 
 async def _listeners(options: argparse.Namespace) -> list[SocketListener]:

@@ -50,8 +50,8 @@ async def run_terminal(
         options: options of `open_websocket`.
 
     Returns:
-        The exit status: 0 if the connection ended with 1000 or 1001; 130 if SIGINT arrived before it was open, or
-        twice; else 1.
+        The exit status: 0 if the connection ended with 1000 or 1001, also since the reader of the messages has gone;
+        130 if SIGINT arrived before it was open, or twice; else 1.
 
     Raises:
         trio.Cancelled: the connection is closed with 1001.
@@ -78,6 +78,7 @@ class _Terminal:
         self._shown: Callable[[str], str] = partial(printable, keep="\n\t") if sink.isatty() else str
         self._encoding = getattr(sink, "encoding", None) or "utf-8"
         self._websocket: WebSocket | None = None
+        self._output_error: OSError | None = None
         self.scope = trio.CancelScope()
         """The scope of `run`."""
 
@@ -104,6 +105,9 @@ class _Terminal:
             await self._exchange(websocket)
         reason = f" {websocket.close_reason}" if websocket.close_reason else ""
         _print_status(f"closed: {websocket.close_code}{reason}")
+        if self._output_error is not None:
+            _print_status(f"messages cannot be printed: {self._output_error}")
+            return 1
         return 0 if is_normal_close(websocket.close_code, NORMAL_CLOSE_CODES) else 1
 
     async def _exchange(self, websocket: WebSocket) -> None:
@@ -113,13 +117,23 @@ class _Terminal:
             nursery.start_soon(self._send_lines, websocket)
             async for message in websocket:
                 self._message_time = trio.current_time()
-                self._show(message)
+                if not self._show(message):
+                    await websocket.ensure_closed()
+                    break
             nursery.cancel_scope.cancel(reason="the connection has ended")
 
-    def _show(self, message: str | bytes) -> None:
+    def _show(self, message: str | bytes) -> bool:
+        """Print a message; return False if the reader has gone or the disk is full."""
         shown = self._shown(message) if isinstance(message, str) else repr(message)
-        self._sink.write(f"{encodable(shown, self._encoding)}\n")
-        self._sink.flush()
+        try:
+            self._sink.write(f"{encodable(shown, self._encoding)}\n")
+            self._sink.flush()
+        except BrokenPipeError:
+            return False
+        except OSError as error:
+            self._output_error = error
+            return False
+        return True
 
     async def _send_lines(self, websocket: WebSocket) -> None:
         try:

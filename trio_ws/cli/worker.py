@@ -18,6 +18,7 @@ import attrs
 import trio
 
 from trio_ws.cli.defaults import HEARTBEAT_SECONDS
+from trio_ws.cli.orphan import OrphanWatch
 from trio_ws.cli.reload import NO_GRACE_SIGNAL, RESTART_SIGNAL
 from trio_ws.codes import CloseCode
 from trio_ws.runtime.command import WORKER_VARIABLE
@@ -64,7 +65,9 @@ class Assignment:
         return [inherit(descriptor) for descriptor in self.listeners]
 
 
-async def serve_as_worker(serve: Callable[..., Awaitable[object]], link: int) -> None:
+async def serve_as_worker(
+    serve: Callable[..., Awaitable[object]], link: int, *, watch: OrphanWatch | None = None
+) -> None:
     """Serve until a signal or the end of the supervisor, then shut down gracefully.
 
     SIGTERM, SIGINT and the end of the supervisor close connections with 1001, `RESTART_SIGNAL` with 1012. During the
@@ -74,6 +77,7 @@ async def serve_as_worker(serve: Callable[..., Awaitable[object]], link: int) ->
     Args:
         serve: as for `serve_until_signalled`.
         link: the descriptor of the worker's end of the link.
+        watch: ends this process with the supervisor, even if the event loop hangs; it gets the time of the shutdown.
 
     Raises:
         Exception: the error of `serve`.
@@ -82,7 +86,7 @@ async def serve_as_worker(serve: Callable[..., Awaitable[object]], link: int) ->
     codes = {RESTART_SIGNAL: CloseCode.SERVICE_RESTART, NO_GRACE_SIGNAL: CloseCode.GOING_AWAY}
     failure: Exception | None = None
     with trio.socket.from_stdlib_socket(socket.socket(fileno=link)) as end:
-        worker = _Worker(end)
+        worker = _Worker(end, watch)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(worker.end_when_orphaned)
             nursery.start_soon(worker.send_heartbeats)
@@ -114,10 +118,12 @@ class _Worker:
 
     Args:
         link: the socket that they are sent on.
+        watch: gets the maximum time of the shutdown.
     """
 
-    def __init__(self, link: trio.socket.SocketType) -> None:
+    def __init__(self, link: trio.socket.SocketType, watch: OrphanWatch | None = None) -> None:
         self._link = link
+        self._watch = watch
         self._name = f"worker {os.environ.get(WORKER_VARIABLE, '?')} (pid {os.getpid()})"
 
     def print(self, line: str) -> None:
@@ -126,6 +132,8 @@ class _Worker:
 
     def started(self, server: Server) -> None:
         """Report that the server accepts connections."""
+        if self._watch is not None:
+            self._watch.max_shutdown_seconds = server.max_shutdown_seconds
         self._report(f"{READY} {server.max_shutdown_seconds} {server.page_path or ''}".rstrip())
 
     async def send_heartbeats(self) -> None:

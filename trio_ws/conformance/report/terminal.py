@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -21,14 +22,14 @@ class Progress:
     """Writes a line that is overwritten on a terminal, and a line for each deviation.
 
     Args:
-        stream: standard error, as a rule.
+        stream: standard error, as a rule; None if there is none.
         total: how many cases there are.
     """
 
-    def __init__(self, stream: TextIO, total: int) -> None:
+    def __init__(self, stream: TextIO | None, total: int) -> None:
         self._stream = stream
         self._total = total
-        self._terminal = stream.isatty()
+        self._terminal = stream is not None and stream.isatty()
         self._counts: Counter[Verdict] = Counter()
         self._written = 0.0
 
@@ -41,8 +42,7 @@ class Progress:
         if self._terminal and (time.monotonic() - self._written > REFRESH_SECONDS or self.done == self._total):
             self._written = time.monotonic()
             shown = ", ".join(f"{self._counts[each]} {each}" for each in _SHOWN if self._counts[each])
-            self._stream.write(f"\r\x1b[K{self.done} of {self._total}: {shown}")
-            self._stream.flush()
+            self._write(f"\r\x1b[K{self.done} of {self._total}: {shown}")
 
     @property
     def done(self) -> int:
@@ -52,12 +52,16 @@ class Progress:
     def end(self) -> None:
         """Leave the line."""
         if self._terminal:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+            self._write("\r\x1b[K")
 
     def _line(self, text: str) -> None:
-        self._stream.write(f"{chr(13) + chr(27) + '[K' if self._terminal else ''}{printable(text)}\n")
-        self._stream.flush()
+        self._write(f"{chr(13) + chr(27) + '[K' if self._terminal else ''}{printable(text)}\n")
+
+    def _write(self, text: str) -> None:
+        if self._stream is not None:
+            with contextlib.suppress(OSError):  # the terminal or the reader has gone, or the disk is full
+                self._stream.write(text)
+                self._stream.flush()
 
 
 def _reason(result: Result) -> str:
