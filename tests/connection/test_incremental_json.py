@@ -126,6 +126,9 @@ ENCODINGS = st.sampled_from(["", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "u
 
 @small_pieces
 @given(CUTS | DEEP | VALUES.map(lambda value: json.dumps(value, indent=1)), ENCODINGS)
+@example("[0," * 128 + "0" + "]" * 128, "")
+@example("[0," * 129 + "0" + "]" * 129, "")
+@example('{"a":' * 128 + "0" + "}" * 128, "")
 @example("[[0," + "9" * 5000 + "e-4999]]", "")
 @example('["' + r"\ud83d\ude00" * 9 + '"]', "")
 @example('"' + r"\u0041" * 9 + '"', "utf-16")
