@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import trio
 from support.internals import internal
 
 from trio_ws.connection.prepared import PreparedMessage
@@ -30,6 +31,24 @@ async def test_nothing_is_kept_of_a_room_without_subscribers() -> None:
     assert internal(backplane, "_subscriptions") == {}
     async with backplane.subscribe("room", ear, history=5) as log:
         assert list(log) == []
+
+
+async def test_a_place_is_free_when_its_lease_has_ended(autojump_clock) -> None:
+    backplane = MemoryBackplane()
+    assert await backplane.lease("room", "clock", "a", 10)
+    await trio.sleep(9)
+    assert not await backplane.lease("room", "clock", "b", 10)
+    await trio.sleep(1)
+    assert await backplane.lease("room", "clock", "b", 10)
+
+
+async def test_a_key_is_known_for_an_hour(autojump_clock) -> None:
+    backplane, said = MemoryBackplane(), PreparedMessage("said")
+    first = await backplane.publish("room", said, NOBODY, key="key")
+    await trio.sleep(3599)
+    assert await backplane.publish("room", said, NOBODY, key="key") == first
+    await trio.sleep(1)
+    assert await backplane.publish("room", said, NOBODY, key="key") != first
 
 
 async def test_a_log_without_room_still_knows_the_latest_entry() -> None:
