@@ -242,6 +242,16 @@ class Even:
             raise ValueError("odd")
 
 
+class Row:
+    def __init__(self) -> None:
+        self.span = Span(first="x")  # type: ignore[arg-type]
+
+
+class Column:
+    def __init__(self) -> None:
+        raise ValueError("not of the client")
+
+
 def make_app() -> App:
     app = App()
 
@@ -254,7 +264,13 @@ def make_app() -> App:
         await ws.send_json(even.even)
 
     @app.websocket("/row")
-    async def row(ws: WebSocket, span: Any = Depends(lambda: Span(first="x"))) -> None: ...  # type: ignore[arg-type]
+    async def row(ws: WebSocket, span: Any = Depends(lambda: Row().span)) -> None: ...
+
+    @app.websocket("/class")
+    async def row_of_class(ws: WebSocket, row: Row = Depends()) -> None: ...
+
+    @app.websocket("/column")
+    async def column(ws: WebSocket, column: Column = Depends()) -> None: ...
 
     return app
 
@@ -275,9 +291,10 @@ async def test_a_validators_error_in_depends_is_400(target: str, loc: str, msg: 
     assert msg in errors
 
 
-async def test_a_function_that_fails_to_make_a_model_is_an_error() -> None:
+@pytest.mark.parametrize("target", ["/row", "/class", "/column"])
+async def test_a_function_or_class_that_fails_by_itself_is_an_error(target: str) -> None:
     async with make_app().test_client(raise_server_errors=False) as client:
-        assert await status_of(client, "/row") == 500
+        assert await status_of(client, target) == 500
 
 
 # --- bodies that are text, and fields of bodies ------------------------------------------------------------------

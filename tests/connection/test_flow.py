@@ -26,6 +26,7 @@ class FakeSender:
         raise NotImplementedError
 
     def measure_progress(self) -> FakeSender:
+        self.time = trio.current_time()
         return self
 
     def look(self, _: float) -> float:
@@ -62,3 +63,19 @@ async def test_the_last_look_counts_at_the_deadline(
     flow.watch()
     await trio.sleep(100)
     assert sender.stalled == stalled
+
+
+async def test_a_buffer_that_fills_anew_has_all_its_time_again(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    timers = Timers()
+    nursery.start_soon(timers.run)
+    sender = FakeSender()
+    flow = FlowControl(sender, sender, timers, 6.0)
+    flow.watch()
+    sender.full = False
+    await trio.sleep(4)
+    sender.full = True
+    flow.watch()
+    await trio.sleep(100)
+    assert sender.stalled == [10.0]

@@ -162,6 +162,12 @@ async def test_error_after_reject_is_logged_and_the_answer_stands(server, caplog
     assert [str(record.exc_info[1]) for record in caplog.records] == ["cleaning up"]
 
 
+@pytest.mark.parametrize("status", [300, 599])
+async def test_reject_answers_with_the_status(server, status):
+    async with served(server, lambda websocket: websocket.reject(status), auto_accept=False):
+        assert (await refused(server))[0] == status
+
+
 @pytest.mark.parametrize("status", [200, 101, 299, 600])
 async def test_reject_takes_statuses_that_refuse(server, status):
     async def body(websocket):

@@ -178,6 +178,18 @@ async def test_queue_entries_have_own_deadlines_and_removed_have_none(timers, au
     assert len(first.late) == 2
 
 
+async def test_an_entry_that_is_added_anew_delays_no_other(timers, autojump_clock):
+    queue = TimeoutQueue(timers, 10)
+    anew, other = Waiting(), Waiting()
+    start = trio.current_time()
+    queue.add(anew)
+    queue.add(other)
+    await trio.sleep(5)
+    queue.add(anew)
+    await trio.sleep(50)
+    assert (other.late, anew.late) == ([start + 10], [start + 15])
+
+
 async def test_queue_keeps_no_finished_entries_and_has_one_timer(timers, autojump_clock):
     """A queue keeps nothing of those who came in time and has one timer."""
     queue = TimeoutQueue(timers, 10)

@@ -185,8 +185,12 @@ class TimeoutQueue:
         self._timer = NEVER
 
     def add(self, waiting: TimeoutTarget) -> None:
-        """Call `on_timeout` of `waiting` after the queue's seconds, if finite."""
+        """Call `on_timeout` of `waiting` after the queue's seconds, if finite.
+
+        An earlier timeout of it is replaced.
+        """
         if self._seconds != math.inf:
+            self.remove(waiting)  # so that it is the last one
             self._waiting[waiting] = trio.current_time() + self._seconds
             if not self._timer.armed:
                 self._timer = self._timers.call_later(self._seconds, self._look)

@@ -260,7 +260,6 @@ class ServerHandshake(PendingHandshake):
         """Return the end of `open_timeout`, which begins anew for a request that was read only then."""
         timeouts = self._context.open_timeouts
         if self._receiver.request_time >= timeouts.deadline(self):
-            timeouts.remove(self)
             timeouts.add(self)
         return timeouts.deadline(self)
 
