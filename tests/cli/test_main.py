@@ -689,6 +689,38 @@ def test_written_created_and_removed_files_count_as_changes(tmp_path) -> None:
     assert files.changed() == []
 
 
+def test_size_and_package_behind_a_link_count_as_changes(tmp_path) -> None:
+    """A copy may keep the time of its original; links may go round, and to folders that are no packages."""
+    work, package, data = (tmp_path / name for name in ("work", "package", "data"))
+    for folder in (work, package, data):
+        folder.mkdir()
+    (package / "__init__.py").touch()
+    (work / "linked").symlink_to(package)
+    (work / "again").symlink_to(package)
+    (work / "data").symlink_to(data)
+    (work / "round").symlink_to(work)
+    (package / "back").symlink_to(package)
+    (work / "module.py").touch()
+    files = WatchedFiles([work])
+    assert files.changed() == []
+    time = (work / "module.py").stat().st_mtime_ns
+    (work / "module.py").write_text("x = 1")
+    os.utime(work / "module.py", ns=(time, time))
+    assert files.changed() == [work / "module.py"]
+    (package / "__init__.py").write_text("x = 1")
+    (data / "module.py").touch()
+    (changed,) = files.changed()
+    assert changed.resolve() == package / "__init__.py"
+
+
+def test_hidden_files_count_only_if_they_are_included(tmp_path) -> None:
+    """Python cannot import them: editors write them for a moment."""
+    files = WatchedFiles([tmp_path], [".env"])
+    for name in (".tmp.py", ".#module.py", ".env"):
+        (tmp_path / name).touch()
+    assert files.changed() == [tmp_path / ".env"]
+
+
 def test_files_of_others_do_not_count(tmp_path) -> None:
     (tmp_path / "env").mkdir()
     (tmp_path / "env" / "pyvenv.cfg").write_text("")

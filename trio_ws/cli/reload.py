@@ -56,16 +56,17 @@ def folders_of(module: str) -> list[Path]:
 
 
 class WatchedFiles:
-    """The Python files below some folders, and others by pattern, with their modification times.
+    """The Python files below some folders, and others by pattern, with their modification times and sizes.
 
     Args:
-        folders: folders to search; environments, caches and hidden folders are skipped.
+        folders: folders to search; environments, caches, hidden folders and hidden Python files, which editors write,
+            are skipped. Links are followed to files, and to packages elsewhere.
         include: patterns of further files, such as "*.html" for a name or "templates/*" for a path below a folder.
     """
 
     def __init__(self, folders: Iterable[Path], include: Iterable[str] = ()) -> None:
         self._folders = list(folders)
-        self._patterns = ("*.py", *include)
+        self._patterns = ("[!.]*.py", *include)
         self._seen = self._scan()
 
     def changed(self) -> list[Path]:
@@ -73,23 +74,41 @@ class WatchedFiles:
         before, self._seen = self._seen, self._scan()
         return sorted({path for path, _ in before.items() ^ self._seen.items()})
 
-    def _scan(self) -> dict[Path, int]:
-        return dict(times for folder in self._folders for times in _times(folder, self._patterns))
+    def _scan(self) -> dict[Path, tuple[int, int]]:
+        return dict(each for folder in self._folders for each in _versions(folder, self._patterns))
 
 
-def _times(folder: Path, patterns: Iterable[str]) -> Iterator[tuple[Path, int]]:
-    for place, folders, files in os.walk(folder):
+def _versions(folder: Path, patterns: Iterable[str]) -> Iterator[tuple[Path, tuple[int, int]]]:
+    """Yield files with what Python tells their versions by, too."""
+    linked: set[Path] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
         if "pyvenv.cfg" in files:
             folders.clear()
             continue
-        folders[:] = [name for name in folders if name not in _NOT_OURS and not name.startswith(".")]
+        folders[:] = [
+            name
+            for name in folders
+            if name not in _NOT_OURS and not name.startswith(".") and _is_followed(Path(place, name), folder, linked)
+        ]
         for name in files:
             path = Path(place, name)
             if any(_matches(path, folder, pattern) for pattern in patterns):
                 try:
-                    yield path, path.stat().st_mtime_ns
+                    found = path.stat()
                 except OSError:  # it was removed in the meantime
                     continue
+                yield path, (found.st_mtime_ns, found.st_size)
+
+
+def _is_followed(place: Path, folder: Path, linked: set[Path]) -> bool:
+    """Return True for a folder, and for a link to a package elsewhere, the first of its kind: links may go round."""
+    if not place.is_symlink():
+        return True
+    target = place.resolve()
+    if target in linked or target.is_relative_to(folder.resolve()) or not (target / "__init__.py").exists():
+        return False
+    linked.add(target)
+    return True
 
 
 def _matches(path: Path, folder: Path, pattern: str) -> bool:
