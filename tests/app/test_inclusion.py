@@ -453,3 +453,9 @@ async def test_rooms_of_an_included_app_are_its_own_again_afterwards() -> None:
         async with app.test_client() as client, client.websocket_connect("/a") as ws:
             assert await ws.receive_text() == "1"
     assert host.room("x") is not room
+
+
+@pytest.mark.parametrize("given", [None, "router", App])
+def test_what_is_no_router_cannot_be_included(given: Any) -> None:
+    with pytest.raises(RegistrationError, match=r"include\(\) takes a Router or an App, not"):
+        App().include(given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,28 @@ async def test_a_page_may_be_made_by_a_function(content: object, kind: str, body
     async with app.test_client() as client:
         answer = await client.get("/p?q=1")
         assert (answer.headers["content-type"], answer.body) == (kind, body)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "not NoneType"),
+        (1.5, "not float"),
+        (object(), "not object"),
+        (date(2026, 1, 2), "not date"),
+        ({"a": object()}, "object cannot be expressed in JSON"),
+    ],
+    ids=["None", "number", "object", "value", "dict"],
+)
+async def test_what_is_no_page_is_named_in_the_error(
+    content: object, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = App()
+    app.page("/p", lambda request: content)
+    async with app.test_client(raise_server_errors=False) as client:
+        assert (await client.get("/p")).status == 500
+    assert said in caplog.text
+    assert ("a page is str, bytes" in caplog.text) == (not isinstance(content, dict))
 
 
 async def test_failing_page_function_is_a_500_and_server_goes_on() -> None:

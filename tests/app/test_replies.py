@@ -455,6 +455,23 @@ async def test_a_reply_of_on_connect_is_sent_and_from_400_on_closes(reply: Any, 
         assert end.value.code == code
 
 
+async def test_an_error_of_on_connect_without_a_reply_sends_nothing() -> None:
+    app = App()
+
+    @app.listener("/a")
+    async def receive(data: Any) -> None: ...
+
+    @receive.on_connect
+    async def connect(ws: WebSocket) -> None:
+        raise DomainError
+
+    async with app.test_client(raise_server_errors=False) as client:
+        with pytest.raises(WebSocketDisconnect) as end:
+            async with client.websocket_connect("/a") as ws:
+                await ws.receive()
+    assert end.value.code == 1011
+
+
 async def test_on_connect_refuses_the_handshake_before_the_answer() -> None:
     app = App()
 

@@ -249,6 +249,9 @@ async def test_join_lasts_until_the_handler_has_ended() -> None:
             await ws.join(5)  # type: ignore[call-overload]
         with pytest.raises(ValueError, match="surrogate"):
             await ws.join("\ud83d")
+        for more in ({"since": "1"}, {"user": "Ada"}):
+            with pytest.raises(TypeError, match="without more arguments"):
+                await ws.join(app.room("other").join(ws), **more)  # type: ignore[call-overload]
 
     async with app.test_client() as client, client.websocket_connect("/a") as ws:
         await ws.wait_closed()
@@ -355,3 +358,11 @@ async def test_plain_functions_join_for_a_block_or_for_the_connection(block: boo
         await ws.wait_closed()
     assert counts == ([(1, 1), 0, 0, 1] if block else [1, 0, 1])
     assert app.room("r").count == 0
+
+
+async def test_a_function_of_rooms_returns_rooms_or_their_names() -> None:
+    app = App()
+    ignoring(app, "/a", rooms=[lambda: 7])
+    with pytest.raises(TypeError, match="returned 7, which is neither a room nor its name"):
+        async with app.test_client() as client:
+            await status_of(client, "/a")
