@@ -293,7 +293,6 @@ class ClosingHandshake(ClosingState):
         self.gone = True
         if self._deadline is not None:
             self._deadline.cancel()
-        self.endpoint.lose()
         self.endpoint.release()
         self.transport.close()
         self._notify()

@@ -84,10 +84,6 @@ class Endpoint(ClosingMachine):
         self.move(CloseEvent.WE_FAIL, CloseInfo(code, reason, "local"))
         return frame
 
-    def lose(self) -> None:
-        """Note the end of the network connection."""
-        self.move(CloseEvent.NETWORK_ENDS)
-
     def release(self) -> None:
         """Free what earlier messages left: a handler may keep its connection for long after the end."""
         self.decoder.release()
