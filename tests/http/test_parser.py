@@ -13,7 +13,7 @@ from support.internals import internal, set_internal
 from trio_ws.config import Limits
 from trio_ws.headers import Headers
 from trio_ws.http import parser as parser_module
-from trio_ws.http.head import HeadParser
+from trio_ws.http.head import HeadParser, MalformedHead, check_sizes
 from trio_ws.http.parser import (
     MalformedRequest,
     RequestHead,
@@ -276,6 +276,35 @@ def test_headers_at_their_limit_pass_and_one_more_is_431():
 
     assert isinstance(outcome(request(8))[0], RequestHead)
     assert status_of(request(9)) == 431
+
+
+@given(
+    path=st.integers(0, 60),
+    headers=st.lists(st.tuples(st.integers(1, 66), st.integers(1, 66)), max_size=9),
+)
+@example(path=50, headers=[])
+@example(path=51, headers=[])
+@example(path=0, headers=[(1, 61)])
+@example(path=0, headers=[(1, 62)])
+@example(path=0, headers=[(1, 50)] * 3 + [(1, 48)])  # 256 bytes
+@example(path=0, headers=[(1, 50)] * 3 + [(1, 49)])
+@example(path=0, headers=[(1, 1)] * 8)
+@example(path=0, headers=[(1, 1)] * 9)
+def test_a_head_read_elsewhere_has_the_same_limits(path: int, headers: list[tuple[int, int]]) -> None:
+    line = b"GET /" + b"a" * path + b" HTTP/1.1"
+    pairs = [(b"X" * name, b"v" * value) for name, value in headers]
+    data = b"\r\n".join([line, *(name + b": " + value for name, value in pairs), b"", b""])
+    parser = HeadParser(lambda begin: True, SMALL)
+    ours = theirs = None
+    try:
+        parser.feed(data)
+    except MalformedHead as error:
+        ours = error.status
+    try:
+        check_sizes(len(line), pairs, SMALL)
+    except MalformedRequest as error:
+        theirs = error.status
+    assert ours == theirs
 
 
 def test_head_above_h11_buffer_size_is_read_within_our_limits():

@@ -17,7 +17,7 @@ from trio_ws.asgi.scope import read_request, root_path_of
 from trio_ws.asgi.websocket import ASGIHandlerRunner
 from trio_ws.codes import CloseCode, check_close
 from trio_ws.connection.settings import Settings
-from trio_ws.http.head import MalformedRequest
+from trio_ws.http.head import MalformedRequest, ShuttingDown
 from trio_ws.http.request import current_root_path
 from trio_ws.server.statistics import Counters, Statistics
 
@@ -163,7 +163,7 @@ class ASGIApplication:
     def _refusal(self, host: str) -> MalformedRequest | None:
         limits = self.settings.limits
         if self._draining:
-            return MalformedRequest(503, "the server is shutting down")
+            return ShuttingDown()
         admitted = self._connections_per_ip.total()
         too_many = limits.max_connections is not None and admitted >= limits.max_connections
         per_ip = limits.max_connections_per_ip

@@ -15,7 +15,7 @@ from trio_ws.handler.post_endpoint import find_endpoint
 from trio_ws.headers import Headers, is_token
 from trio_ws.http import origin
 from trio_ws.http.forwarded import forwarded
-from trio_ws.http.head import MalformedRequest
+from trio_ws.http.head import MalformedRequest, check_sizes
 from trio_ws.http.hosts import check_host
 from trio_ws.http.parser import RequestHead, check_http, in_origin_form
 from trio_ws.http.request import Request
@@ -59,8 +59,10 @@ def read_request(scope: Scope, settings: Settings, responder: object = None) -> 
         responder: its endpoints are allowed other methods than GET and HEAD.
 
     Raises:
-        MalformedRequest: the Host, path or method is invalid; 421 for a host that is not served.
+        MalformedRequest: the Host, path or method is invalid; 421 for a host that is not served; 414 or 431 for a head
+            beyond the limits.
     """
+    query: bytes = scope.get("query_string", b"")
     head = in_origin_form(
         RequestHead(
             method=scope.get("method", "GET"),
@@ -69,9 +71,10 @@ def read_request(scope: Scope, settings: Settings, responder: object = None) -> 
             headers=Headers(scope["headers"]),
         )
     )
+    line = f"{head.method} {head.target}{'?' * bool(query)} HTTP/1.1"
+    check_sizes(len(line) + len(query), scope["headers"], settings.limits)
     root_path, target = _below_root(head.target, scope)
     endpoint = find_endpoint(responder, head.method, target)
-    query = scope.get("query_string", b"")
     if query:
         target = f"{target}?{query.decode('latin-1')}"
     headers = head.headers

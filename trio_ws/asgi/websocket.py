@@ -15,7 +15,7 @@ from trio_ws.connection.factory import TransportFactory
 from trio_ws.handler.opener import NoOpener
 from trio_ws.handler.runner import HandlerRunner
 from trio_ws.handler.service import Response
-from trio_ws.http.head import MalformedRequest
+from trio_ws.http.head import MalformedRequest, ShuttingDown
 from trio_ws.runtime.log import ConnectionLog
 from trio_ws.websocket.websocket import WebSocket
 
@@ -124,10 +124,10 @@ class ASGIHandlerRunner:
             routed = self._route()
         except MalformedRequest as error:
             logger.info("%s refused with %d: %s", self._scope.get("client"), error.status, error.message)
-            self._refuse(error.status, error.message, error.headers)
+            self._refuse(error)
         except Exception:
             logger.exception("error in the responder for %s", self._scope.get("client"))
-            self._refuse(500, "internal error")
+            self._refuse(MalformedRequest(500, "internal error"))
         else:
             if routed is not None:
                 await self._run_handler(*routed)
@@ -150,11 +150,11 @@ class ASGIHandlerRunner:
             return None
         return routed
 
-    def _refuse(self, status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
-        body = f"{message}\n".encode()
-        fields = answer_headers(self._scope, status, (*headers, ("Content-Type", "text/plain; charset=utf-8")), body)
+    def _refuse(self, error: MalformedRequest) -> None:
+        body, plain = f"{error.message}\n".encode(), ("Content-Type", "text/plain; charset=utf-8")
+        fields = answer_headers(self._scope, error.status, (*error.headers, plain), body)
         handshake = self._handshake or self._new_handshake(())
-        handshake.refuse(status, fields, body)
+        handshake.refuse(error.status, fields, body)
 
     def _new_handshake(self, offered: tuple[str, ...], service: Service | None = None) -> ASGIHandshake:
         limits, timeouts = self._settings.limits, self._settings.timeouts
@@ -195,7 +195,7 @@ class ASGIHandlerRunner:
         """Refuse a handshake that guards and handler have not answered within `open_timeout`."""
         if self._handshake is not None and not self._handshake.answered:
             logger.warning("%s got no answer within open_timeout: refused with 503", self._scope.get("client"))
-            self._refuse_now("no answer within open_timeout")
+            self._refuse_now(MalformedRequest(503, "no answer within open_timeout"))
 
     # --- graceful shutdown ---------------------------------------------------------------------------------------
 
@@ -207,13 +207,13 @@ class ASGIHandlerRunner:
             self.connection.drain(code, reason)
             self._factory.timers.call_later(grace, lambda: self.cancel("the server shuts down"))
         elif self._handshake is not None:
-            self._refuse_now("the server is shutting down")
+            self._refuse_now(ShuttingDown())
         else:
-            self.refusal = MalformedRequest(503, "the server is shutting down")
+            self.refusal = ShuttingDown()
 
-    def _refuse_now(self, message: str) -> None:
-        self._refuse(503, message)
-        self.cancel(message)
+    def _refuse_now(self, error: MalformedRequest) -> None:
+        self._refuse(error)
+        self.cancel(error.message)
 
     def cancel(self, why: str) -> None:
         """Cancel the handler."""

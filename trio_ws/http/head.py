@@ -12,7 +12,16 @@ from collections.abc import Callable, Iterable
 from trio_ws.config import Limits
 from trio_ws.headers import Headers
 
-__all__ = ["HeadParser", "MalformedHead", "MalformedRequest", "elements", "excerpt", "not_plain"]
+__all__ = [
+    "HeadParser",
+    "MalformedHead",
+    "MalformedRequest",
+    "ShuttingDown",
+    "check_sizes",
+    "elements",
+    "excerpt",
+    "not_plain",
+]
 
 _MAX_EXCERPT = 80
 _CR = 0x0D
@@ -35,6 +44,16 @@ class MalformedRequest(Exception):  # noqa: N818 - the name of status 400
         self.status = status
         self.message = message
         self.headers = headers
+
+
+class ShuttingDown(MalformedRequest):
+    """The error of a request that a server gets, or has not answered, while it shuts down.
+
+    Another server, or this one's successor, may have the address already: the client may try again after a second.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(503, "the server is shutting down", (("Retry-After", "1"),))
 
 
 class MalformedHead(Exception):  # noqa: N818 - readers of the head translate it
@@ -113,7 +132,7 @@ class HeadParser:
             raise MalformedHead(400, "a header is folded over several lines")
         self._headers += 1
         if self._headers > self._limits.max_headers:
-            raise MalformedHead(431, f"more than {self._limits.max_headers} headers")
+            raise MalformedHead(431, _too_many(self._limits))
         return False
 
     def _length(self, end: int) -> int:
@@ -130,13 +149,42 @@ class HeadParser:
         limits = self._limits
         if self._headers < 0:
             if self._length(end) > min(limits.max_request_line, limits.max_head_size):
-                raise MalformedHead(414, f"the first line has more than {limits.max_request_line} bytes")
+                raise MalformedHead(414, _too_long(limits))
         elif self._length(end) > limits.max_header_size or end >= limits.max_head_size:
-            raise MalformedHead(
-                431,
-                f"the head is too large: {limits.max_header_size} bytes a line and {limits.max_head_size} "
-                "in all are allowed",
-            )
+            raise MalformedHead(431, _too_large(limits))
+
+
+def check_sizes(first_line: int, headers: Iterable[tuple[bytes, bytes]], limits: Limits) -> None:
+    """Check a head that another parser has read, as `HeadParser` does.
+
+    Args:
+        first_line: the length of the first line, without its end.
+        headers: names and values; each would be a line of HTTP/1.1.
+        limits: bounds of lines, their number and the whole.
+
+    Raises:
+        MalformedRequest: 414 or 431.
+    """
+    lines = [len(name) + len(": ") + len(value) for name, value in headers]
+    size = sum(lines) + first_line + len("\r\n") * (len(lines) + 2)
+    if first_line > min(limits.max_request_line, limits.max_head_size):
+        raise MalformedRequest(414, _too_long(limits))
+    if len(lines) > limits.max_headers:
+        raise MalformedRequest(431, _too_many(limits))
+    if max(lines, default=0) > limits.max_header_size or size > limits.max_head_size:
+        raise MalformedRequest(431, _too_large(limits))
+
+
+def _too_long(limits: Limits) -> str:
+    return f"the first line has more than {limits.max_request_line} bytes"
+
+
+def _too_many(limits: Limits) -> str:
+    return f"more than {limits.max_headers} headers"
+
+
+def _too_large(limits: Limits) -> str:
+    return f"the head is too large: {limits.max_header_size} bytes a line and {limits.max_head_size} in all are allowed"
 
 
 def excerpt(text: str) -> str:

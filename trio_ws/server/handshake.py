@@ -17,7 +17,7 @@ from trio_ws.connection.settings import compression_of
 from trio_ws.handler.post_endpoint import find_endpoint
 from trio_ws.handler.service import Response, Service, Streamed
 from trio_ws.http.forwarded import forwarded
-from trio_ws.http.head import MalformedRequest
+from trio_ws.http.head import MalformedRequest, ShuttingDown
 from trio_ws.http.hosts import check_host
 from trio_ws.http.origin import check_origin
 from trio_ws.http.parser import RequestHead, check_http, is_upgrade
@@ -47,9 +47,6 @@ if TYPE_CHECKING:
 __all__ = ["ServerHandshake"]
 
 _UPGRADE = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
-_SHUTTING_DOWN = "the server is shutting down"
-_RETRY_AFTER = (("Retry-After", "1"),)
-"""Seconds. Another server, or this one's successor, may have the address already."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -155,7 +152,7 @@ class ServerHandshake(PendingHandshake):
                 await self._show_page(head, endpoint)
                 return False
             if self._context.shutdown.begun:
-                raise MalformedRequest(503, _SHUTTING_DOWN, _RETRY_AFTER)
+                raise ShuttingDown
             return self._route(head, upgrade or read_upgrade(head))
         except Exception as problem:
             self._refuse(problem, head_only=head is not None and head.method == "HEAD")
@@ -195,13 +192,13 @@ class ServerHandshake(PendingHandshake):
             self._receiver.expire()
         elif not self.answered:
             self._log.warning("%s got no answer within open_timeout: refused with 503", status=503)
-            self._refuse_now(503, "no answer within open_timeout")
+            self._refuse_now(MalformedRequest(503, "no answer within open_timeout"))
         return True
 
     def drain(self) -> None:
         """Refuse the request with 503, because the server shuts down, unless it was answered."""
         if self._answer_scope is None and not self._receiver.answered:
-            self._refuse_now(503, _SHUTTING_DOWN, _RETRY_AFTER)
+            self._refuse_now(ShuttingDown())
 
     def cancel(self, why: str) -> None:
         """Cancel the handler or the making of a page; shorten the time to read the last answer."""
@@ -334,12 +331,12 @@ class ServerHandshake(PendingHandshake):
             self.status = answer.status
         send_answer(self._receiver, self._transport, answer, head_only=head_only)
 
-    def _refuse_now(self, status: int, message: str, headers: HeaderSource = ()) -> None:
+    def _refuse_now(self, error: MalformedRequest) -> None:
         if self._upgrade is not None and not self.answered:
             self.answered = True
-            self.status = status
-        self._answer(Response(status=status, headers=headers, body=f"{message}\n".encode()))
-        self.cancel(message)
+            self.status = error.status
+        self._answer(Response(status=error.status, headers=error.headers, body=f"{error.message}\n".encode()))
+        self.cancel(error.message)
 
     async def accept(self, subprotocol: str | None, headers: HeaderSource) -> Connection:
         """Answer 101, and return the connection, which has received the early bytes."""
