@@ -494,3 +494,10 @@ class TestOracle:
                 final = index == len(parts) - 1
                 payloads.append(extension.frame_outbound(protocol, opcode, none, part, final)[1])
             assert inflate_parts(receiver, payloads, limit=len(message)) == message
+
+
+def test_what_was_deflated_elsewhere_is_referred_to() -> None:
+    text = random.Random(7).randbytes(3000)
+    behind = deflater(context_takeover=True)
+    behind.passed(text)
+    assert len(behind.deflate(text, final=True)) < 100

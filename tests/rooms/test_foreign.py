@@ -56,6 +56,7 @@ MALFORMED = {
     "a number of 5,000 digits": f'p 0a s {DIGITS} d tx x ""',
     "a number that is a word": 'p 0a s word d tx x ""',
     "no message": 'p 0a s 1 x ""',
+    "neither publisher, epoch nor message": 'p "" s 1',
     "an unknown kind": 'p 0a s 1 d zx x ""',
     "an empty message": 'p 0a s 1 d "" x ""',
     "text that is not UTF-8": 'p 0a s 1 d "t\\xff" x ""',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,6 +12,7 @@ from support.internals import internal
 from trio_ws.connection.prepared import PreparedMessage
 from trio_ws.rooms import Backplane, Log, MemoryBackplane
 from trio_ws.rooms.backplane import Entry
+from trio_ws.runtime.token_bucket import Allowance
 
 from .conformance import NOBODY, BackplaneContract, Ear
 from .hall import open_hall
@@ -31,6 +33,21 @@ async def test_nothing_is_kept_of_a_room_without_subscribers() -> None:
     assert internal(backplane, "_subscriptions") == {}
     async with backplane.subscribe("room", ear, history=5) as log:
         assert list(log) == []
+
+
+async def test_each_call_is_a_checkpoint() -> None:
+    backplane = MemoryBackplane()
+    for call in (
+        lambda: backplane.publish("room", PreparedMessage("said"), NOBODY),
+        lambda: backplane.sync("room"),
+        lambda: backplane.spend("account", Allowance(1, math.inf, 1), 1, in_debt=False),
+        lambda: backplane.presence("room"),
+        lambda: backplane.lease("room", "clock", "a", 10),
+        lambda: backplane.release("room", "clock", "a"),
+        lambda: backplane.history("room", None, None, 1),
+    ):
+        with trio.testing.assert_checkpoints():
+            await call()
 
 
 async def test_a_place_is_free_when_its_lease_has_ended(autojump_clock) -> None:
