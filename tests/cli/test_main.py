@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
+from types import ModuleType
 
 import attrs
 import pytest
@@ -734,13 +735,14 @@ def test_files_of_others_do_not_count(tmp_path) -> None:
     assert files.changed() == []
 
 
-def test_working_directory_and_package_folder_are_watched(shop) -> None:
+def test_working_directory_and_package_folder_are_watched(shop, monkeypatch) -> None:
     """The working directory is looked at and the folder of a package elsewhere."""
     assert folders_of("shop") == [shop]
     assert folders_of("trio_ws.cli.main") == [shop, ROOT / "trio_ws"]
     assert folders_of("cgitb_is_gone_and_this_never_was") == [shop]
     assert folders_of("sys") == [shop]
-    assert folders_of("__main__") == [shop]
+    monkeypatch.setitem(sys.modules, "never_found", ModuleType("never_found"))  # as `__main__` is in a command
+    assert folders_of("never_found") == [shop]
     assert folders_of("argparse") == [shop, Path(socket.__file__).parent]
 
 

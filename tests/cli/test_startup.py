@@ -21,7 +21,7 @@ from trio_ws.cli.loading import UsageError, load
 from trio_ws.cli.logging_setup import configure
 from trio_ws.cli.main import main
 from trio_ws.cli.reload import WatchedFiles
-from trio_ws.transport.listeners import bind_unix
+from trio_ws.transport.unix_sockets import bind_unix
 
 FACTORIES = """
 from trio_ws import App

@@ -19,7 +19,8 @@ from trio.testing import MockClock
 from wsproto.utilities import generate_accept_token
 
 from trio_ws import Timeouts, WebSocket, WebSocketDisconnect, open_websocket, serve_websocket
-from trio_ws.transport.listeners import bind_tcp, bind_unix
+from trio_ws.transport.listeners import bind_tcp
+from trio_ws.transport.unix_sockets import bind_unix
 
 SMALL_BUFFER = 16 * 1024
 SEGMENT = 1400

@@ -19,7 +19,8 @@ from trio_ws.cli import supervisor as supervisor_module
 from trio_ws.cli.process import WorkerProcess, WorkerTimeouts
 from trio_ws.cli.supervisor import WorkersUnavailable, run_workers
 from trio_ws.cli.worker import Assignment
-from trio_ws.transport.listeners import bind_unix, inherit
+from trio_ws.transport.listeners import inherit
+from trio_ws.transport.unix_sockets import bind_unix
 
 Supervisor = internal(supervisor_module, "_Supervisor")
 

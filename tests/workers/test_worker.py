@@ -18,7 +18,8 @@ from trio_ws.cli.reload import NO_GRACE_SIGNAL, RESTART_SIGNAL
 from trio_ws.cli.worker import serve_as_worker
 from trio_ws.runtime.command import WORKER_VARIABLE
 from trio_ws.testing.network import MemoryListener
-from trio_ws.transport.listeners import bind_unix, close_listener, inherit, owned_path
+from trio_ws.transport.listeners import close_listener, inherit, owned_path
+from trio_ws.transport.unix_sockets import bind_unix
 
 Worker = internal(worker_module, "_Worker")
 
@@ -173,11 +174,28 @@ async def test_closing_an_inherited_unix_socket_leaves_its_path(tmp_path: Path) 
     theirs = bind_unix(tmp_path / "s")
     ours = inherit(os.dup(theirs.fileno()))
     assert not ours.get_inheritable()
-    assert (owned_path(ours), owned_path(theirs)) == (None, str(tmp_path / "s"))
+    owned = owned_path(theirs)
+    assert owned is not None
+    assert (owned_path(ours), owned.path) == (None, str(tmp_path / "s"))
     await close_listener(ours)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(tmp_path / "s"))
     await close_listener(theirs)
+    assert os.listdir(tmp_path) == []
+
+
+async def test_path_of_a_later_server_is_left_alone(tmp_path: Path) -> None:
+    """It has replaced that of a server which does not listen any more, and still shuts down."""
+    first = bind_unix(tmp_path / "s")
+    owned = owned_path(first)
+    assert owned is not None
+    first.shutdown(socket.SHUT_RDWR)  # it refuses connections, and is still open
+    second = bind_unix(tmp_path / "s")
+    await close_listener(first)
+    owned.remove()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "s"))
+    await close_listener(second)
     assert os.listdir(tmp_path) == []
 
 

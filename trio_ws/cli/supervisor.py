@@ -6,7 +6,6 @@ wait in the backlog (decision 12). Each worker is a new interpreter; the supervi
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -147,8 +146,7 @@ class _Supervisor:
         for listener in self._listeners:
             listener.close()
         for path in self._paths:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+            path.remove()
 
     async def _serve(self) -> None:
         first = await self._launch(1)

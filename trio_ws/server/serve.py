@@ -23,7 +23,8 @@ from trio_ws.runtime.in_trio import check_in_trio
 from trio_ws.runtime.unwinding import unwound
 from trio_ws.runtime.watchdog import check_watchdog, watching
 from trio_ws.server.server import Server
-from trio_ws.transport.listeners import SocketListener, bind_tcp, bind_unix, close_listener
+from trio_ws.transport.listeners import SocketListener, bind_tcp, close_listener
+from trio_ws.transport.unix_sockets import bind_unix
 
 if TYPE_CHECKING:
     import ssl

@@ -8,10 +8,11 @@ import logging
 import math
 import os
 import socket
-import stat
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
+
+from trio_ws.transport.unix_sockets import BACKLOG, BoundHere, OwnedPath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +26,6 @@ __all__ = [
     "accept_sockets",
     "accept_streams",
     "bind_tcp",
-    "bind_unix",
     "close_listener",
     "close_stream",
     "describe",
@@ -41,8 +41,6 @@ logger: Final = logging.getLogger("trio_ws")
 SocketListener: TypeAlias = "socket.socket | trio.abc.Listener[trio.abc.Stream]"
 """A source of a server's connections: a listening plain socket, or any listener of Trio's."""
 
-BACKLOG: Final = 1024
-"""Connections that the kernel may hold until they are accepted; the kernel cuts it to its own bound."""
 ACCEPT_BATCH: Final = 64
 """Connections that are accepted in one go, before other tasks run."""
 RETRY_SECONDS: Final = 0.1
@@ -119,62 +117,6 @@ def _bind(family: int, address: tuple[Any, ...], backlog: int) -> socket.socket:
         raise
     sock.setblocking(False)
     return sock
-
-
-def bind_unix(path: str | os.PathLike[str], *, mode: int | None = None, backlog: int = BACKLOG) -> socket.socket:
-    """Bind and listen on a Unix socket, replacing a stale one.
-
-    A socket is stale if no process listens on it.
-
-    Args:
-        path: of the socket.
-        mode: the permissions of the path, set before it can be connected to; None for those that the umask leaves.
-        backlog: connections that may wait to be accepted.
-
-    Raises:
-        OSError: the path is empty, in use, no socket, or cannot be written.
-    """
-    name = os.fspath(path)
-    if not name:  # Linux would choose a random name in the abstract namespace
-        raise FileNotFoundError(errno.ENOENT, "the path of the Unix socket is empty")
-    _remove_stale(name)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.bind(name)
-        _listen_with_mode(sock, name, mode, backlog)
-    except BaseException:
-        sock.close()
-        raise
-    sock.setblocking(False)
-    return sock
-
-
-def _listen_with_mode(sock: socket.socket, name: str, mode: int | None, backlog: int) -> None:
-    try:
-        if mode is not None:
-            os.chmod(name, mode)
-        sock.listen(backlog)
-    except BaseException:
-        os.unlink(name)
-        raise
-
-
-def _remove_stale(name: str) -> None:
-    try:
-        if not stat.S_ISSOCK(os.stat(name).st_mode):
-            raise FileExistsError(errno.EEXIST, "is no socket, it is left alone", name)
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # a listener with a full backlog is alive
-        try:
-            probe.connect(name)
-        except ConnectionRefusedError:
-            os.unlink(name)
-            return
-        except BlockingIOError:
-            pass
-    raise OSError(errno.EADDRINUSE, "another server listens on it", name)
 
 
 async def accept_sockets(sock: socket.socket, take: Callable[[socket.socket, Address], None]) -> None:
@@ -291,14 +233,15 @@ def inherit(descriptor: int) -> socket.socket:
     return sock
 
 
-def owned_path(listener: socket.socket) -> str | None:
+def owned_path(listener: socket.socket) -> OwnedPath | None:
     """Return the path of a Unix socket that this process has bound.
 
     It is this process's to remove. None for every other socket.
     """
     if _is_unix(listener) and not isinstance(listener, _Inherited):
         name = listener.getsockname()
-        return name if isinstance(name, str) and name else None  # names in the abstract namespace are bytes
+        if isinstance(name, str) and name:  # names in the abstract namespace are bytes
+            return OwnedPath(name, listener.file if isinstance(listener, BoundHere) else None)
     return None
 
 
@@ -308,8 +251,7 @@ async def close_listener(listener: SocketListener) -> None:
         path = owned_path(listener)
         listener.close()
         if path is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+            path.remove()
     else:
         await listener.aclose()
 
