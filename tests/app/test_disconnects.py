@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
 
 import pytest
 import trio
@@ -128,3 +129,29 @@ def test_a_plain_function_sees_a_good_end_without_a_code() -> None:
 
     trio.run(main)
     assert seen == ["a", 1005]
+
+
+@pytest.mark.parametrize("options", [{}, {"concurrency": 4}, {"inline": True}], ids=["alone", "concurrent", "inline"])
+@pytest.mark.parametrize(("code", "seen"), [(1000, [None]), (4000, [4000])])
+async def test_dependencies_of_listeners_see_an_end_by_its_code(
+    options: dict[str, Any], code: int, seen: list[int | None]
+) -> None:
+    app, ends = App(), list[int | None]()
+
+    async def lasting() -> AsyncIterator[int]:
+        try:
+            yield 1
+        except WebSocketDisconnect as end:
+            ends.append(end.code)
+            raise
+        ends.append(None)
+
+    def receive(data: Any, it: Annotated[int, Depends(lasting)]) -> Any:
+        return data
+
+    app.listener("/a", **options)(receive)
+    async with app.test_client() as client, client.websocket_connect("/a") as ws:
+        await ws.send_json(1)
+        assert await ws.receive_json() == 1
+        await ws.close(code)
+    assert ends == seen
