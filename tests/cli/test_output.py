@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,25 @@ def test_full_standard_error_leaves_the_status(arguments: Any, status: int, monk
         monkeypatch.setattr(sys, "stderr", full)
         assert status_of(*arguments) == status
         full.flush()
+
+
+@needs_full
+@pytest.mark.slow
+def test_application_without_room_for_errors_ends_with_status_0(tmp_path: Path) -> None:
+    """Of `app.run()` after SIGTERM: process managers count any other status as a failure."""
+    program = "import outlet; outlet.app.run(port=None, uds='socket')"
+    with (
+        open("/dev/full", "w") as full,
+        subprocess.Popen([sys.executable, "-c", program], stderr=full, env=_buffered()) as process,
+    ):
+        while not (tmp_path / "socket").exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.terminate()
+        assert process.wait(120) == 0
+
+
+def _buffered() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 
 
 def test_characters_that_the_output_lacks_are_escaped(monkeypatch: Any, tmp_path: Path) -> None:

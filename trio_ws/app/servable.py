@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -12,6 +13,7 @@ import trio
 
 from trio_ws.runtime.command import check_not_importing
 from trio_ws.runtime.in_trio import check_in_trio
+from trio_ws.runtime.standard_streams import discard_unwritten_errors
 
 if TYPE_CHECKING:
     import ssl
@@ -156,6 +158,7 @@ class Servable:
             raise TypeError("app.run() is one process: `trio-ws run MODULE:APP` has --workers N and --reload")
         from trio_ws.server.signals import serve_until_signalled  # noqa: PLC0415 - as in `serve`
 
+        atexit.register(discard_unwritten_errors)
         trio.run(serve_until_signalled, partial(self.serve, host, port, **options))
 
     def test_client(self, **options: Unpack[ClientKeywords]) -> TestClient:

@@ -5,6 +5,7 @@ hypercorn is an extra (`trio-ws[asgi]`), imported on use.
 
 from __future__ import annotations
 
+import atexit
 import copy
 import math
 import signal
@@ -15,6 +16,7 @@ import trio
 
 from trio_ws.asgi.application import ASGIApplication
 from trio_ws.codes import CloseCode, check_close
+from trio_ws.runtime.standard_streams import discard_unwritten_errors
 from trio_ws.server.signals import serve_until_signalled
 from trio_ws.websocket.close_code import leaves
 
@@ -88,6 +90,7 @@ def run(
         code: the close code for all clients; 1012 makes them reconnect at once.
     """
     close_codes = dict.fromkeys((signal.SIGINT, signal.SIGTERM), CloseCode(code))
+    atexit.register(discard_unwritten_errors)
     trio.run(partial(serve_until_signalled, partial(serve, app, config, code=code), close_codes=close_codes))
 
 

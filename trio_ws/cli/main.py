@@ -16,9 +16,10 @@ from trio_ws.cli.connect import add_connect
 from trio_ws.cli.defaults import INTERRUPTED
 from trio_ws.cli.describe import add_asyncapi, add_routes, add_types
 from trio_ws.cli.loading import UsageError
-from trio_ws.cli.output import discard_unwritten, write_output
+from trio_ws.cli.output import write_output
 from trio_ws.cli.rooms import add_publish, add_watch
 from trio_ws.cli.run import add_run
+from trio_ws.runtime.standard_streams import discard_unwritten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

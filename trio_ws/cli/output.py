@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 from typing import TextIO
 
 from trio_ws.cli.loading import UsageError
 from trio_ws.escaping import encodable
+from trio_ws.runtime.standard_streams import discard
 
-__all__ = ["discard_unwritten", "write_output"]
+__all__ = ["write_output"]
 
 
 def write_output(text: str, encoding: str | None = None) -> bool:
@@ -28,10 +27,10 @@ def write_output(text: str, encoding: str | None = None) -> bool:
     try:
         _write(sys.stdout, text, encoding)
     except BrokenPipeError:
-        _discard(sys.stdout)
+        discard(sys.stdout)
         return False
     except OSError as error:
-        _discard(sys.stdout)
+        discard(sys.stdout)
         raise UsageError(f"the output cannot be written: {error}") from None
     return True
 
@@ -43,22 +42,3 @@ def _write(stream: TextIO, text: str, encoding: str | None) -> None:
     else:
         stream.write(encodable(text, getattr(stream, "encoding", None) or "utf-8"))
     stream.flush()
-
-
-def discard_unwritten() -> None:
-    """Discard what the standard streams do not take: else the interpreter's end fails, with status 120."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None and not stream.closed:
-            try:
-                stream.flush()
-            except OSError:
-                _discard(stream)
-
-
-def _discard(stream: TextIO) -> None:
-    """Let a stream write to nowhere from now on, also what it still has."""
-    with contextlib.suppress(OSError, ValueError):  # it is no file
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
-        stream.flush()
