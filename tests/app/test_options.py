@@ -199,6 +199,11 @@ def test_a_value_of_options_that_never_works_is_refused(
         ({"recieve_type": "json"}, "no option 'recieve_type': did you mean 'receive_type'"),
         ({"subprotocol": "chat"}, "no option 'subprotocol': did you mean 'subprotocols'"),
         ({"encoding": "text"}, r"no option 'encoding': it is an option of @app\.listener\(\)"),
+        (
+            {"on_disconnect": print},
+            r"a view does that in a finally block .*@app\.listener\(\) functions have @name\.on_disc",
+        ),
+        ({"on_connect": print}, r"a view does that in its function before it receives.*have @name\.on_connect"),
         ({"zzz": 1}, "@websocket has no option 'zzz'; it has auto_accept, "),
     ],
     ids=name_of,
@@ -219,6 +224,7 @@ def test_codes_that_are_never_on_the_wire_may_be_caught() -> None:
     [
         ({"concurrency": 1.5}, "concurrency takes a whole number"),
         ({"concurrency": 0}, "concurrency must be at least 1"),
+        ({"on_disconnect": print}, r"@listener has no option 'on_disconnect': decorate a function with @name\.on_disc"),
         ({"encodng": "text"}, r"@listener has no option 'encodng': did you mean 'encoding'\?"),
         ({"concurency": 2}, r"@listener has no option 'concurency': did you mean 'concurrency'\?"),
     ],

@@ -70,6 +70,7 @@ async def test_an_echo_and_a_clean_end_are_ok(autojump_clock):
         pytest.param("5.3", [ECHO, close()], "typically", id="an empty close frame in answer"),
         pytest.param("3.1", [], "without a close frame", id="a drop in place of a failure"),
         pytest.param("2.10", [pong("payload 9"), close(1000)], "not every ping", id="only the last ping is answered"),
+        pytest.param("2.8", [pong("unsolicited"), close(1000)], "a pong was answered", id="a pong in answer to a pong"),
         pytest.param("9.1.6", [close(1009)], "raise the limit", id="a limit"),
     ],
 )
@@ -84,6 +85,8 @@ async def test_what_is_allowed_but_not_hoped_for_is_non_strict(number, frames, r
         pytest.param("5.3", [text("fragment1", fin=False), continuation("fragment2"), close(1000)], id="in fragments"),
         pytest.param("5.3", [ping("are you there"), ECHO, close(1000)], id="a ping of its own"),
         pytest.param("5.3", [pong(), ECHO, close(1000)], id="a heartbeat"),
+        pytest.param("2.7", [pong(), close(1000)], id="an empty heartbeat behind an empty pong"),
+        pytest.param("2.8", [pong("other"), close(1000)], id="another heartbeat behind a pong"),
         pytest.param("7.13.1", [close(1002)], id="either answer to an undefined code"),
         pytest.param("22.4.1", [], id="no close frame at the end of the stream"),
         pytest.param("22.4.3", [], id="no close frame at the end within a header"),

@@ -45,6 +45,8 @@ _ELSEWHERE: Final = {
     "sessions": "it is an option of the App",
 }
 """Hints for options of other frameworks or of other objects."""
+_CALLBACKS: Final = ("on_connect", "on_disconnect")
+"""Callbacks of listeners, which are no options."""
 _OF_LISTENERS: Final = ("encoding", "on_invalid", "concurrency", "reference", "inline", "when_full")
 
 
@@ -91,10 +93,17 @@ def check_names(given: Iterable[str], decorator: str) -> None:
     """
     for name in given:
         if name not in RouteKeywords.__annotations__:
-            hint = _ELSEWHERE.get(name)
+            hint = _callback_hint(name, decorator) if name in _CALLBACKS else _ELSEWHERE.get(name)
             known = [*RouteKeywords.__annotations__, *(_OF_LISTENERS if decorator == "listener" else ())]
             why = f": {hint}" if hint else unknown_hint(name, known)
             raise RegistrationError(f"@{decorator} has no option {name!r}{why}")
+
+
+def _callback_hint(name: str, decorator: str) -> str:
+    if decorator == "listener":
+        return f"decorate a function with @name.{name}, by the name of the listener"
+    here = "in its function before it receives" if name == "on_connect" else "in a finally block of its function"
+    return f"a view does that {here}, or in a dependency that yields; @app.listener() functions have @name.{name}"
 
 
 def parse_converters(given: Mapping[str, Converter] | None) -> dict[str, Converter]:

@@ -42,6 +42,8 @@ __all__ = ["judge"]
 
 REPLY_CODE: Final = "a close frame is typically answered with its own code (RFC 6455 5.5.1)"
 NO_CLOSE_FRAME: Final = "the connection ended without a close frame, which should come first (RFC 6455 7.1.7)"
+PONG_ANSWERED: Final = "a pong was answered with a pong, which is not expected (RFC 6455 5.5.3)"
+"""The remark on a side that answers pongs; two of them would never stop."""
 LATEST_PONG: Final = "not every ping was answered, only later ones (RFC 6455 5.5.3)"
 BROKEN_STREAM: Final = 20
 """Pauses after which a flood is read."""
@@ -132,6 +134,8 @@ class _Trial:
         if self._case.opening == "either" and not self._server_under_test and not self._peer.messages:
             return  # the client has refused the response, which is its right here
         self._compare()
+        if self._peer.pong_answered:
+            self.remarks.append(PONG_ANSWERED)
         self._check_keys()
 
     async def _expect_refusal(self) -> None:

@@ -92,6 +92,10 @@ class SuitePeer:
         self._leftover = b""
         self._part_key = b""
         self._pings: set[bytes] = set()
+        self._pongs: set[bytes] = set()
+        """The payloads of the pongs that were sent, but for empty ones, which heartbeats have, too."""
+        self.pong_answered = False
+        """True once the other side has sent the payload of a pong back in one."""
         self._close_sent = False
         self._stream_ended = False
         self._readable = trio.Event()
@@ -158,6 +162,7 @@ class SuitePeer:
         for frame in frames:
             pieces.append((frame if exact else self._masked(frame)).encode())
             self._pings |= {frame.payload} if frame.opcode == Opcode.PING else set()
+            self._pongs |= {frame.payload} - {b""} if frame.opcode == Opcode.PONG else set()
             self._close_sent = self._close_sent or frame.opcode == Opcode.CLOSE
             self.log.add("sent", frame, pieces[-1])
         if chop != BY_FRAME:
@@ -272,6 +277,8 @@ class SuitePeer:
         elif frame.opcode == Opcode.PONG:
             if frame.payload in self._pings:  # others are heartbeats (RFC 6455 5.5.3)
                 self.pongs.append(pong(frame.payload))
+            elif frame.payload in self._pongs:
+                self.pong_answered = True
         elif frame.opcode == Opcode.PING:
             if not self._close_sent:
                 await self.send((pong(frame.payload),))

@@ -179,6 +179,7 @@ async def cancel_everywhere(
 
     Raises:
         RuntimeError: the scenario has more checkpoints, or marks no part.
+        TypeError: the scenario or the check is no such function.
         TestTimeout: a run did not end in time.
         LeakedTask: tasks are left; the message says where they wait.
         LeakedDescriptor: file descriptors are left open.
@@ -188,7 +189,9 @@ async def cancel_everywhere(
         Exception: raised by the scenario or the check.
     """
     check_timeout(timeout)
-    whole = not inspect.signature(scenario).parameters
+    whole = not _takes_point(scenario)
+    if check is not None and not (callable(check) and _fits(check, 1)):
+        raise TypeError(f"check is called with the point of each run: write def check(point), not {check!r}")
     runs = 0
     moments: tuple[Moment, ...] = ("waits", "wakes")
     for moment in moments:
@@ -210,6 +213,31 @@ async def cancel_everywhere(
     return runs
 
 
+def _takes_point(scenario: object) -> bool:
+    if inspect.iscoroutine(scenario):
+        scenario.close()
+        raise TypeError("a scenario runs many times: give the async function itself, without calling it")
+    if not callable(scenario):
+        raise TypeError(f"a scenario is an async function, not {scenario!r}")
+    if not _fits(scenario, 1) and not _fits(scenario, 0):
+        raise TypeError(f"a scenario takes the point, or nothing: write async def scenario(point), not {scenario!r}")
+    return _fits(scenario, 1)
+
+
+def _awaitable(result: Any) -> Awaitable[object]:
+    if not inspect.isawaitable(result):
+        raise TypeError(f"a scenario is an async function; this one returned {result!r}")
+    return result
+
+
+def _fits(function: Callable[..., object], count: int) -> bool:
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    return True
+
+
 async def _run(
     scenario: Scenario,
     point: CancellationPoint,
@@ -223,9 +251,9 @@ async def _run(
         with recorded() as recordings, bounded_wait(seconds, f"the end of the scenario in {point!r}"):
             if whole:
                 with point():
-                    await scenario()
+                    await _awaitable(scenario())
             else:
-                await scenario(point)
+                await _awaitable(scenario(point))
     if not point.entered:
         raise RuntimeError("the scenario marks no part: write `with point():` around what is to be cancelled")
     if frames:

@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 
-from trio_ws.testing.chaos_steps import CHAOS_KINDS, ChaosScript, check_kinds, check_source, drawn_steps
+from trio_ws.testing.chaos_steps import CHAOS_KINDS, ChaosScript, check_kinds, check_scripts, check_source, drawn_steps
 from trio_ws.testing.chaos_stream import ChaosDirection, ChaosStream
 from trio_ws.testing.network import MemoryListener, MemoryNetwork
 
@@ -53,6 +53,7 @@ class ChaosNetwork:
         script: the steps of each connection, instead of a seed; further connections are good ones.
 
     Raises:
+        TypeError: the script is no list of scripts.
         ValueError: a kind is unknown, or there is not either a seed or a script.
 
     Example:
@@ -70,7 +71,7 @@ class ChaosNetwork:
     ) -> None:
         self._seed = seed
         self._kinds = check_kinds(kinds)
-        self._script = check_source(seed, script)
+        self._script = check_source(seed, check_scripts(script))
         self._network = MemoryNetwork()
         self._connections: list[tuple[ChaosDirection, ChaosDirection]] = []
         self._waiting: deque[ChaosDirection] = deque()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
+
+from trio_ws.options import list_of
 
 _Script = TypeVar("_Script")
 
@@ -21,6 +23,8 @@ __all__ = [
     "Reset",
     "Throttle",
     "check_kinds",
+    "check_script",
+    "check_scripts",
     "check_source",
     "drawn_steps",
 ]
@@ -35,13 +39,22 @@ LATENCY: Final = 0.001
 """The least seconds before bytes are delivered: what is sent in the same instant of virtual time arrives together."""
 
 
+def _check_number(attribute: attrs.Attribute[Any], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{attribute.name} takes a number, not {value!r}")
+
+
 def _seconds(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    _check_number(attribute, value)
     if not 0 <= value < math.inf:
         raise ValueError(f"{attribute.name} is a number of seconds, not {value!r}")
 
 
 def _positive(instance: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
-    if value is not None and not 0 < value < math.inf:
+    if value is None and attribute.default is None:
+        return
+    _check_number(attribute, value)
+    if value is None or not 0 < value < math.inf:
         raise ValueError(f"{attribute.name} must be more than 0, not {value!r}")
 
 
@@ -101,6 +114,22 @@ ChaosStep: TypeAlias = Deliver | Throttle | HalfClose | Reset
 """One step of a direction of a connection."""
 
 
+def _checked_steps(name: str, value: Any) -> tuple[ChaosStep, ...]:
+    steps = list_of(name, value, "steps, such as Deliver(20) and Reset()")
+    for step in steps:
+        if not isinstance(step, ChaosStep):
+            raise TypeError(f"{name} takes Deliver(...), Throttle(...), HalfClose(...) and Reset(...), not {step!r}")
+    return tuple(steps)
+
+
+def _steps_up(steps: Iterable[ChaosStep]) -> tuple[ChaosStep, ...]:
+    return _checked_steps("up", steps)
+
+
+def _steps_down(steps: Iterable[ChaosStep]) -> tuple[ChaosStep, ...]:
+    return _checked_steps("down", steps)
+
+
 @attrs.frozen
 class ChaosScript:
     """The steps of one connection; after them the network is good.
@@ -115,8 +144,8 @@ class ChaosScript:
         ChaosScript(down=[Deliver(1), Deliver(after=2.0), Reset()])
     """
 
-    up: tuple[ChaosStep, ...] = attrs.field(default=(), converter=tuple[ChaosStep, ...])
-    down: tuple[ChaosStep, ...] = attrs.field(default=(), converter=tuple[ChaosStep, ...])
+    up: tuple[ChaosStep, ...] = attrs.field(default=(), converter=_steps_up)
+    down: tuple[ChaosStep, ...] = attrs.field(default=(), converter=_steps_down)
 
 
 def check_kinds(kinds: Iterable[str]) -> tuple[str, ...]:
@@ -138,7 +167,37 @@ def check_source(seed: object, script: _Script | None) -> _Script | None:
         ValueError: there is neither a seed nor a script, or there are both.
     """
     if (seed is None) is (script is None):
-        raise ValueError("a bad network has either a seed or a script")
+        raise ValueError("a bad network has either a seed or a script: write seed=7, or script=...")
+    return script
+
+
+def check_scripts(scripts: Any) -> Sequence[ChaosScript] | None:
+    """Return the scripts of a network's connections, if there are any.
+
+    Raises:
+        TypeError: they are something else than a list of scripts.
+    """
+    if scripts is None:
+        return None
+    if isinstance(scripts, ChaosScript):
+        raise TypeError(
+            "script takes a list with a ChaosScript(...) for each connection: write script=[ChaosScript(...)]"
+        )
+    found = list_of("script", scripts, "scripts, a ChaosScript(...) for each connection")
+    for each in found:
+        check_script(each)
+    return found
+
+
+def check_script(script: Any) -> ChaosScript | None:
+    """Return the script of one connection, if there is one.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if script is not None and not isinstance(script, ChaosScript):
+        example = f": write ChaosScript(down=[{script!r}])" if isinstance(script, ChaosStep) else ""
+        raise TypeError(f"the script of a connection is a ChaosScript(...), not {script!r}{example}")
     return script
 
 

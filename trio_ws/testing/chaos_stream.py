@@ -19,6 +19,7 @@ from trio_ws.testing.chaos_steps import (
     Reset,
     Throttle,
     check_kinds,
+    check_script,
     check_source,
     drawn_steps,
 )
@@ -85,6 +86,7 @@ class ChaosStream(trio.abc.HalfCloseableStream):
         script: the steps, instead of a seed.
 
     Raises:
+        TypeError: the script or the stream is something else.
         ValueError: a kind is unknown, or there is not either a seed or a script.
 
     Example:
@@ -101,7 +103,9 @@ class ChaosStream(trio.abc.HalfCloseableStream):
         script: ChaosScript | None = None,
     ) -> None:
         chosen = check_kinds(kinds)
-        script = check_source(seed, script)
+        script = check_source(seed, check_script(script))
+        if not isinstance(stream, trio.abc.Stream):
+            raise TypeError(f"a ChaosStream is around a trio.abc.Stream, not {stream!r}")
         self.stream = stream
         """The stream below."""
         self._up = ChaosDirection(drawn_steps((seed, "up"), chosen) if script is None else iter(script.up))

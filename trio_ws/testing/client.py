@@ -26,7 +26,7 @@ from trio_ws.testing.cookies import ClientCookies
 from trio_ws.testing.extras import Extras
 from trio_ws.testing.failures import raise_failures
 from trio_ws.testing.http import TestResponse, fetch
-from trio_ws.testing.network import MemoryNetwork, Network
+from trio_ws.testing.network import MemoryNetwork, Network, check_network
 from trio_ws.testing.portal import BlockingPortal
 from trio_ws.testing.raw_peer import RawPeer
 from trio_ws.testing.recorder import LeakedTask, ServerRecorder
@@ -76,6 +76,7 @@ class TestClient:
         RegistrationError: (entering) an override cannot be one.
         TypeError: (entering) there are overrides, and the responder is no `App`.
         UnusedOverride: (leaving) an override was not used, so it may be a mistake.
+        TypeError: the network, the overrides, the level or the timeout is of another type.
         ValueError: the timeout or the URL is invalid.
 
     Example:
@@ -106,13 +107,13 @@ class TestClient:
         self._base = URL.parse(_first_host(self._settings) if base_url is None else base_url)
         self._recorder = ServerRecorder(self._responder)
         self._server: Server | None = None
-        self.network: Network = MemoryNetwork() if network is None else network
+        self.network: Network = MemoryNetwork() if network is None else check_network(network)
         """The way to the server: `await client.network.connect()` opens a stream."""
         self.cookies: ClientCookies = ClientCookies(self._base.host)
         """The cookies that the server has set, and those that the test puts in."""
         self.clock: ClientClock = ClientClock()
         """The time of server and client."""
-        self._extras = Extras(self._responder, dict(overrides or {}), log_level, virtual_time=virtual_time)
+        self._extras = Extras(self._responder, overrides or {}, log_level, virtual_time=virtual_time)
         self._serving: AbstractAsyncContextManager[None] | None = None
         self.portal: BlockingPortal | None = None
         """The way to the loop of a client that is entered in a plain test; None otherwise."""
@@ -360,6 +361,10 @@ class TestClient:
                 return await self._fetch(self._url(path), [*kind, *header_pairs(headers)], sent)
 
     def _url(self, path: str) -> URL:
+        if not isinstance(path, str):
+            raise TypeError(f"a path is text such as '/chat', not {path!r}")
+        if not path.startswith("/") and "://" not in path:
+            raise ValueError(f"a path begins with a slash: write {'/' + path!r}")
         return URL.parse(f"{self._base.scheme}://{self._base.netloc}{path}" if path.startswith("/") else path)
 
     async def _fetch(self, url: URL, headers: HeaderSource, body: bytes | None = None) -> TestResponse:

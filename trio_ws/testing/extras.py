@@ -44,6 +44,10 @@ class Extras:
     def __init__(
         self, responder: object, overrides: Mapping[Any, Any], log_level: int | None, *, virtual_time: bool
     ) -> None:
+        if not isinstance(overrides, Mapping):
+            raise TypeError(f"overrides takes a mapping such as {{dependency: substitute}}, not {overrides!r}")
+        if isinstance(log_level, bool) or not isinstance(log_level, int | None):
+            raise TypeError(f"log_level takes a level such as logging.INFO, or None, not {log_level!r}")
         self._responder = responder
         self._overrides = overrides
         self._log_level = log_level

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from trio_ws.transport.listeners import SocketListener
 
-__all__ = ["MemoryListener", "MemoryNetwork", "Network", "SocketNetwork"]
+__all__ = ["MemoryListener", "MemoryNetwork", "Network", "SocketNetwork", "check_network"]
 
 
 class Network(Protocol):
@@ -42,6 +42,17 @@ class Network(Protocol):
 
     def describe(self) -> str:
         """Return a description for the message of a failing test, "" for none."""
+
+
+def check_network(network: Network) -> Network:
+    """Return a network.
+
+    Raises:
+        TypeError: it is something else, such as a class.
+    """
+    if isinstance(network, type) or not (hasattr(network, "listen") and hasattr(network, "connect")):
+        raise TypeError(f"network takes a network, such as ChaosNetwork(seed=7) or SocketNetwork(), not {network!r}")
+    return network
 
 
 class MemoryListener(trio.abc.Listener[MemoryStream]):

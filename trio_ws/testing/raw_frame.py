@@ -19,6 +19,7 @@ __all__ = [
     "frame_bytes",
     "short_bytes",
     "shortest_form",
+    "to_bytes",
 ]
 
 MASK_KEY: Final = b"\x37\xfa\x21\x3d"
@@ -189,12 +190,15 @@ def frame_bytes(
         length_bytes: bytes of the extended length: 0, 2 or 8; None for the shortest form, the only valid one.
 
     Raises:
+        TypeError: the opcode is no number, or the payload neither text nor bytes.
         ValueError: the length does not fit its form, or the opcode its four bits.
 
     Example:
         frame_bytes(Opcode.TEXT, "hello", mask=None) == b"\\x81\\x05hello"
     """
-    data = payload.encode() if isinstance(payload, str) else bytes(payload)
+    data = to_bytes("the payload of a frame", payload)
+    if not isinstance(opcode, int):
+        raise TypeError(f"an opcode is a number or a member of Opcode, such as Opcode.TEXT, not {opcode!r}")
     declared = len(data) if length is None else length
     if not 0 <= opcode <= 0xF:
         raise ValueError(f"an opcode has four bits, not {opcode}")
@@ -202,6 +206,23 @@ def frame_bytes(
         declared, length_bytes, masked=mask is not None
     )
     return head + data if mask is None else head + mask + apply_mask_key(data, mask)
+
+
+def to_bytes(name: str, content: object) -> bytes:
+    """Return bytes, or text as UTF-8.
+
+    Args:
+        name: of the content, for the message of the error.
+        content: text or bytes.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if isinstance(content, str):
+        return content.encode()
+    if isinstance(content, bytes | bytearray | memoryview):
+        return bytes(content)
+    raise TypeError(f"{name} is text or bytes, not {content!r}")
 
 
 def shortest_form(length: int) -> int:

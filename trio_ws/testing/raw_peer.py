@@ -11,8 +11,9 @@ import trio
 
 from trio_ws.codes import CloseCode
 from trio_ws.errors import ConnectionRejected, HeaderSource
+from trio_ws.options import check_number
 from trio_ws.runtime.background import open_background
-from trio_ws.testing.raw_frame import MASK_KEY, Opcode, RawFrame, frame_bytes
+from trio_ws.testing.raw_frame import MASK_KEY, Opcode, RawFrame, frame_bytes, to_bytes
 from trio_ws.testing.raw_head import (
     HANDSHAKE_KEY,
     InvalidHead,
@@ -134,10 +135,13 @@ class RawPeer:
         """Send bytes as they are, several pieces as one.
 
         Raises:
+            TypeError: a piece is text.
             trio.ClosedResourceError: this peer has ended its side.
             trio.BrokenResourceError: (awaited) the other side has closed or reset the connection.
             TestTimeout: (awaited) the other side did not read in time.
         """
+        if any(isinstance(piece, str) for piece in data):
+            raise TypeError("send() takes bytes as they go to the network: encode() the text, or send it by message()")
         self._output.put(b"".join(data))
         return _Handed(self._flush)
 
@@ -192,8 +196,15 @@ class RawPeer:
         return self.frame(Opcode.PONG, payload)
 
     def close_frame(self, code: int | None = CloseCode.NORMAL_CLOSURE, reason: str | bytes = b"") -> Awaitable[None]:
-        """Send a close frame; with None as code, one without payload."""
-        text = reason.encode() if isinstance(reason, str) else reason
+        """Send a close frame; with None as code, one without payload.
+
+        Raises:
+            TypeError: the code is no number, or the reason neither text nor bytes.
+            ValueError: the code does not fit its two bytes.
+        """
+        text = to_bytes("the reason of a close frame", reason)
+        if code is not None:
+            check_number("code", code, 0, 0xFFFF, none="a close frame without payload")
         return self.frame(Opcode.CLOSE, b"" if code is None else code.to_bytes(2) + text)
 
     def half_close(self) -> Awaitable[None]:

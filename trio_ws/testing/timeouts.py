@@ -113,8 +113,11 @@ def check_timeout(timeout: float) -> float:
     """Return the timeout if it is valid.
 
     Raises:
+        TypeError: the timeout is no number.
         ValueError: the timeout is not more than 0.
     """
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout takes a number of seconds, or math.inf to wait forever, not {timeout!r}")
     if not timeout > 0:
         raise ValueError(f"timeout must be more than 0 seconds, or math.inf to wait forever, not {timeout!r}")
     return timeout

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from trio_ws.app.errors import RegistrationError
 from trio_ws.app.parameters.annotations import get_label
-from trio_ws.app.parameters.markers import MISSING, ValueMarker
+from trio_ws.app.parameters.markers import MISSING, DependsMarker, ValueMarker
 from trio_ws.app.parameters.signature import Dependency, Parameter, Signature
 from trio_ws.rooms.backplane import Backplane
 
@@ -66,10 +66,7 @@ class Overrides:
             self._functions[place] = substitute
             self._labels[place] = get_label(key)
         else:
-            raise RegistrationError(
-                f"overrides: {key!r} is no dependency, guard, Query(alias=...), Header(alias=...), Cookie(alias=...), "
-                f"or Backplane"
-            )
+            raise RegistrationError(f"overrides: {_describe_mistake(key)}")
         self._unused[place] = None
 
     @property
@@ -125,6 +122,14 @@ class Overrides:
             yield parameter
             if parameter.dependency is not None:
                 yield from self.flat(self.dependency(parameter.dependency, path_names).signature, path_names)
+
+
+def _describe_mistake(key: object) -> str:
+    if isinstance(key, DependsMarker):
+        return f"name the function itself in place of Depends(...): {get_label(key.dependency)}"
+    if isinstance(key, str):
+        return f"name the function itself, not its name {key!r}; a value of the request is Query(alias={key!r}), say"
+    return f"{key!r} is no dependency, guard, Query(alias=...), Header(alias=...), Cookie(alias=...), or Backplane"
 
 
 _HEADER: Final = "header"
