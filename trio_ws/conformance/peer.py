@@ -94,7 +94,7 @@ class SuitePeer:
         self._pings: set[bytes] = set()
         self._pongs: set[bytes] = set()
         """The payloads of the pongs that were sent, but for empty ones, which heartbeats have, too."""
-        self.pong_answered = False
+        self.pong_answered: bool = False
         """True once the other side has sent the payload of a pong back in one."""
         self._close_sent = False
         self._stream_ended = False
