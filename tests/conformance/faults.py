@@ -6,7 +6,9 @@ The table says which cases are played on the faulty implementation, and which se
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -154,6 +156,19 @@ def lenient_text(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(whole, "str", text, raising=False)
     patch.setattr(assembler, "str", text, raising=False)
     patch.setattr(assembler, "utf_8_decode", lambda data, *_: (text(data), len(data)))
+
+
+def changed_text(change: Callable[[str], str]) -> Plant:
+    """Change whole messages of text."""
+
+    def text(data: bytes, encoding: str = "utf-8") -> str:
+        return change(bytes(data).decode(encoding))
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(whole, "str", text, raising=False)
+        patch.setattr(assembler, "str", text, raising=False)
+
+    return plant
 
 
 def surrogates(patch: pytest.MonkeyPatch) -> None:
@@ -502,6 +517,15 @@ FAULTS: Final[list[Fault]] = [
         replaced(validation, "read_close", lambda real: lambda data: real(data[:2])),
     ),
     _F("text need not be UTF-8", "RFC 6455 8.1", "6.6", lenient_text),
+    _F(
+        "a first U+FEFF is dropped",
+        "RFC 6455 5.6",
+        "30.1.1",
+        changed_text(lambda text: text.removeprefix("\ufeff")),
+    ),
+    _F("line ends are changed", "RFC 6455 5.6", "30.1.7", changed_text(lambda text: text.replace("\r\n", "\n"))),
+    _F("spaces are taken off", "RFC 6455 5.6", "30.1.10", changed_text(str.strip)),
+    _F("accents are composed", "RFC 6455 5.6", "30.1.12", changed_text(partial(unicodedata.normalize, "NFC"))),
     _F("surrogates are text", "RFC 6455 8.1", "6.20", surrogates),
     _F("characters may not be cut by fragments", "RFC 6455 8.1", "6.2", cut_characters),
     _F(

@@ -26,6 +26,7 @@ from trio_ws.conformance.chapters import (
     reserved,
     responses,
     slow,
+    text,
     utf8,
 )
 from trio_ws.conformance.scale import QUICK, Scale
@@ -61,6 +62,7 @@ def all_chapters(scale: Scale = QUICK) -> tuple[Chapter, ...]:
         masking.CHAPTER,
         inflating.chapter(),
         slow.CHAPTER,
+        text.CHAPTER,
         requests.CHAPTER,
         extensions.CHAPTER,
         oddities.CHAPTER,

@@ -10,13 +10,17 @@ from typing import Final
 
 import attrs
 
+from trio_ws.options import check_number
+
 __all__ = [
     "CLOSE_WITHOUT_CODE",
     "MASK_KEY",
     "Opcode",
     "RawFrame",
     "apply_mask_key",
+    "close_payload",
     "frame_bytes",
+    "join_bytes",
     "short_bytes",
     "shortest_form",
     "to_bytes",
@@ -206,6 +210,31 @@ def frame_bytes(
         declared, length_bytes, masked=mask is not None
     )
     return head + data if mask is None else head + mask + apply_mask_key(data, mask)
+
+
+def close_payload(code: int | None, reason: str | bytes) -> bytes:
+    """Return the payload of a close frame, empty without a code.
+
+    Raises:
+        TypeError: the code is no number, or the reason neither text nor bytes.
+        ValueError: the code does not fit its two bytes.
+    """
+    text = to_bytes("the reason of a close frame", reason)
+    if code is None:
+        return b""
+    check_number("code", code, 0, 0xFFFF, none="a close frame without payload")
+    return code.to_bytes(2) + text
+
+
+def join_bytes(pieces: tuple[bytes, ...]) -> bytes:
+    """Join bytes for the network.
+
+    Raises:
+        TypeError: a piece is text.
+    """
+    if any(isinstance(piece, str) for piece in pieces):
+        raise TypeError("send() takes bytes as they go to the network: encode() the text, or send it by message()")
+    return b"".join(pieces)
 
 
 def to_bytes(name: str, content: object) -> bytes:

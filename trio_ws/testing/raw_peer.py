@@ -11,9 +11,8 @@ import trio
 
 from trio_ws.codes import CloseCode
 from trio_ws.errors import ConnectionRejected, HeaderSource
-from trio_ws.options import check_number
 from trio_ws.runtime.background import open_background
-from trio_ws.testing.raw_frame import MASK_KEY, Opcode, RawFrame, frame_bytes, to_bytes
+from trio_ws.testing.raw_frame import MASK_KEY, Opcode, RawFrame, close_payload, frame_bytes, join_bytes
 from trio_ws.testing.raw_head import (
     HANDSHAKE_KEY,
     InvalidHead,
@@ -140,9 +139,7 @@ class RawPeer:
             trio.BrokenResourceError: (awaited) the other side has closed or reset the connection.
             TestTimeout: (awaited) the other side did not read in time.
         """
-        if any(isinstance(piece, str) for piece in data):
-            raise TypeError("send() takes bytes as they go to the network: encode() the text, or send it by message()")
-        self._output.put(b"".join(data))
+        self._output.put(join_bytes(data))
         return _Handed(self._flush)
 
     def frame(
@@ -202,10 +199,7 @@ class RawPeer:
             TypeError: the code is no number, or the reason neither text nor bytes.
             ValueError: the code does not fit its two bytes.
         """
-        text = to_bytes("the reason of a close frame", reason)
-        if code is not None:
-            check_number("code", code, 0, 0xFFFF, none="a close frame without payload")
-        return self.frame(Opcode.CLOSE, b"" if code is None else code.to_bytes(2) + text)
+        return self.frame(Opcode.CLOSE, close_payload(code, reason))
 
     def half_close(self) -> Awaitable[None]:
         """End this side of the network connection behind what was sent; receiving goes on.
