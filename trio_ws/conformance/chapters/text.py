@@ -1,4 +1,4 @@
-"""Chapter 30, text that comes back as it is: no mark is taken off, no line end or accent is changed (RFC 6455 5.6)."""
+"""Chapter 30, text that comes back with each mark, line end, space and accent unchanged (RFC 6455 5.6)."""
 
 from __future__ import annotations
 
