@@ -440,6 +440,7 @@ async def test_a_rejection_has_status_headers_and_body(nursery):
             await connect(f"ws://{HOST}:{server.port}")
         assert rejected.value.status_code == 418
         assert (b"x-kind", b"teapot") in rejected.value.headers
+        assert (b"connection", b"close") in rejected.value.headers
         assert rejected.value.body == b"short and stout"
         assert pickle.loads(pickle.dumps(rejected.value)).status_code == 418
     await went_on.wait()
@@ -518,8 +519,9 @@ async def test_headers_of_the_handshake_are_left_out(memory, autojump_clock):
     seen: list[Any] = []
     made = await memory(handler)
     given = [(b"X-One", b"1"), (b"Sec-WebSocket-Key", b"mine"), (b"Upgrade", b"h2c")]
-    async with await made.connect(extra_headers=given):
+    async with await made.connect(extra_headers=given, subprotocols=["chat"]):
         pass
+    assert (b"sec-websocket-protocol", b"chat") in seen
     assert (b"x-one", b"1") in seen
     assert (b"host", b"localhost") in seen
     assert {b"mine", b"h2c"} & {value for _, value in seen} == set()

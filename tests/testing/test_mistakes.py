@@ -108,7 +108,7 @@ def test_neither_seed_nor_script_shows_both() -> None:
 
 @pytest.mark.parametrize("path", ["echo", "localhost/echo", ""])
 def test_a_path_without_a_slash_is_shown_with_one(path: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(f"a path begins with a slash: write '/{path}'")):
+    with pytest.raises(ValueError, match=re.escape(f"a path begins with a slash, a URL with ws://: write '/{path}'")):
         app.test_client().websocket_connect(path)
 
 

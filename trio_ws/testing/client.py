@@ -364,7 +364,7 @@ class TestClient:
         if not isinstance(path, str):
             raise TypeError(f"a path is text such as '/chat', not {path!r}")
         if not path.startswith("/") and "://" not in path:
-            raise ValueError(f"a path begins with a slash: write {'/' + path!r}")
+            raise ValueError(f"a path begins with a slash, a URL with ws://: write {'/' + path!r}")
         return URL.parse(f"{self._base.scheme}://{self._base.netloc}{path}" if path.startswith("/") else path)
 
     async def _fetch(self, url: URL, headers: HeaderSource, body: bytes | None = None) -> TestResponse:

@@ -44,6 +44,10 @@ ELSEWHERE: Final[dict[str, str]] = {
     **_each("path raw_path method", f"`request.path`: {_REQUEST}"),
     **_each("request_headers handshake_headers", "`headers` are the request's, `response_headers` the server's answer"),
     "response": "`response_headers` are those of the server's 101",
+    "fail_connection": "close(code, reason) does that",
+    **_each("recv_messages recv_events", _NEXT),
+    **_each("host port", _ADDRESSES),
+    "secure": "`url` begins with wss if the connection has TLS",
     "latency": "await ping() returns the seconds to the pong",
     "recv_streaming": "receive_stream() does that",
     **_each("close_rcvd close_sent close_exc close_rcvd_then_sent", _END),
@@ -70,6 +74,7 @@ ELSEWHERE: Final[dict[str, str]] = {
     # Tornado, gorilla
     "select_subprotocol": "subprotocols= of the route has them, the favourite first",
     "check_origin": "origins= of App or serve_websocket has those that may connect",
+    "drain": "send() waits while too much waits to be sent",
     "set_nodelay": "it is always on: send() does not wait for more",
     "read_json": "receive_json() does that",
     "write_json": "send_json(value) does that",
