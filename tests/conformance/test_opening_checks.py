@@ -61,7 +61,7 @@ WRONG = {
         head_of(GET, ("transfer-encoding", "chunked")),
         head_of(GET, ("content-length", "0"), ("transfer-encoding", "chunked")),
     ],
-    "subprotocols": [head_of(GET, (PROTOCOL, "a, a")), head_of(GET, (PROTOCOL, "a b"))],
+    "subprotocols": [head_of(GET, (PROTOCOL, "a, a")), head_of(GET, (PROTOCOL, "a b")), head_of(GET, (PROTOCOL, " "))],
     "extensions": [head_of(GET, (EXTENSIONS, "permessage-deflate; x")), head_of(GET, (EXTENSIONS, "a;"))],
     "no content": [
         head_of("HTTP/1.1 101 So", ("content-length", "0")),

@@ -10,6 +10,7 @@ import pytest
 from trio_ws.conformance.case import Level
 from trio_ws.conformance.catalogue import UnknownCases, all_cases, all_chapters, select
 from trio_ws.conformance.describe import allowed, sent
+from trio_ws.conformance.opening import response
 from trio_ws.conformance.scale import PUBLISHED
 
 from .rigs import SMALL
@@ -54,6 +55,14 @@ def test_each_case_cites_a_rule_and_says_what_it_does(chapter):
         assert case.title
         assert list(allowed(case))
         assert list(sent(case)) or case.side == "client" or case.answers or case.opening == "refused", case.id
+
+
+def test_a_token_in_the_other_case_differs_in_that_alone():
+    (case,) = [case for case in CASES if "accept token in capitals" in case.title]
+    sent_head, right = case.response.encode("key", ()), response().encode("key", ())
+    assert case.opening == "refused"
+    assert sent_head != right
+    assert sent_head.lower() == right.lower()
 
 
 def test_the_published_scale_has_the_same_cases():

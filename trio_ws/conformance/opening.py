@@ -93,7 +93,7 @@ class OpeningResponse:
     """The head of a response, as the suite sends it to a client under test.
 
     Args:
-        lines: the status line and the headers; {token} is filled in.
+        lines: the status line and the headers; {token} is filled in, {swapped} is it with its cases exchanged.
         newline: ends each line.
         chop: octets of each write, 0 for one write.
         after: bytes right behind the head, in the same write.
@@ -110,7 +110,8 @@ class OpeningResponse:
 
     def encode(self, key: str, extra: tuple[str, ...]) -> bytes:
         """Return the bytes in answer to a key."""
-        lines = [line.replace("{token}", accept_token(key)) for line in self.lines]
+        token = accept_token(key)
+        lines = [line.replace("{token}", token).replace("{swapped}", token.swapcase()) for line in self.lines]
         head = self.newline.join([*lines, *extra, *([""] if self.complete else [])]) + self.newline
         return head.encode("latin-1") + self.after
 

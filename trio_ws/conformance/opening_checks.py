@@ -152,7 +152,8 @@ def _no_body(head: OpeningHead) -> None:
 def _subprotocols(head: OpeningHead) -> None:
     names = [each.strip() for each in head.one("sec-websocket-protocol").split(",") if each.strip()]
     tokens = all(re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) for name in names)
-    _require(tokens and len(set(names)) == len(names), "RFC 6455 4.1", f"Sec-WebSocket-Protocol: {names}")
+    some = bool(names) or not head.all("sec-websocket-protocol")
+    _require(some and tokens and len(set(names)) == len(names), "RFC 6455 4.1", f"Sec-WebSocket-Protocol: {names}")
 
 
 def _extensions(head: OpeningHead) -> None:

@@ -124,6 +124,12 @@ _REFUSED: list[tuple[str, str, OpeningResponse, Level]] = [
     ("HTTP/2.0", "RFC 9112 2.3", response("HTTP/2.0 101 Switching Protocols"), Level.SHOULD),
     ("no status line", "RFC 9112 4", response("101 Switching Protocols"), Level.MUST),
     ("a head that ends within a header", "RFC 9112 8", response(complete=False), Level.MUST),
+    (
+        "the accept token in capitals for small letters, and the reverse",
+        _CLIENT,
+        _changed("Sec-WebSocket-Accept", "Sec-WebSocket-Accept: {swapped}"),
+        Level.MUST,
+    ),
 ]
 
 
