@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -248,6 +249,50 @@ async def test_a_second_signal_is_passed_on(kept) -> None:
         await kept.until(lambda: kept.status is not None)
     assert kept.status == 0
     assert kept.lines[1:] == ["shutting down: 2 workers"]
+
+
+def wait_for(condition) -> None:
+    """Wait while the supervisor, which is in this process, does nothing."""
+    while not condition():
+        time.sleep(0.005)
+
+
+async def test_report_that_waits_to_be_read_is_in_time(kept, mock_clock) -> None:
+    """The supervisor was stopped for longer than a worker may take to start."""
+    mock_clock.rate = 1
+    late = (
+        "open('began' + number, 'w')\nwhile number != '1' and not os.path.exists('go'): time.sleep(0.005)\n"
+        "report('ready 0')\nopen('said' + number, 'w')\nsignal.pause()"
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(kept.run, late, workers=5, start=600, alive=9000))  # as what is read first is chance
+        await kept.until(lambda: all(kept.exists(f"began{number}") for number in "12345"))
+        kept.touch("go")
+        wait_for(lambda: all(kept.exists(f"said{number}") for number in "12345"))
+        mock_clock.jump(601)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert kept.lines == ["listening on ws://here"]
+        signal.raise_signal(signal.SIGTERM)
+
+
+async def test_worker_that_ended_unnoticed_is_not_called_killed(kept, mock_clock) -> None:
+    """The supervisor was stopped for longer than a worker may take to end."""
+    mock_clock.rate = 1
+    script = (
+        "signal.signal(signal.SIGTERM, lambda *_: open('told', 'w'))\nreport('ready 600')\nsignal.pause()\n"
+        "while not os.path.exists('go'): time.sleep(0.005)\nopen('over', 'w')\n"
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(kept.run, script, workers=1, end=0))
+        await kept.said("listening on")
+        signal.raise_signal(signal.SIGTERM)
+        await kept.until(lambda: kept.exists("told"))
+        kept.touch("go")
+        wait_for(lambda: kept.exists("over"))
+        mock_clock.jump(601)
+        mock_clock.rate = 0
+    assert kept.status == 0
+    assert kept.lines == ["listening on ws://here", "shutting down: 1 worker"]
 
 
 # --- replacing --------------------------------------------------------------------------------------------------------

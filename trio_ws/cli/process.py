@@ -156,8 +156,7 @@ class WorkerProcess:
             self.started.set()
 
     async def _check_heartbeats(self, process: trio.Process) -> None:
-        with trio.move_on_after(self._timeouts.start):
-            await self.started.wait()
+        await _is_set_within(self._timeouts.start, self.started)
         if not self.ready:
             await self._abort(process, f"it was not ready within {self._timeouts.start:g} s (--worker-timeout)")
             return
@@ -168,11 +167,7 @@ class WorkerProcess:
     async def _has_heartbeat(self) -> bool:
         """Wait for the next report; return False after the timeout."""
         self._heartbeat = trio.Event()
-        with trio.move_on_after(self._timeouts.alive):
-            await self._heartbeat.wait()
-        if not self._heartbeat.is_set():  # this process may be late: then a report waits to be read
-            await trio.sleep(HEARTBEAT_SECONDS)
-        return self._heartbeat.is_set()
+        return await _is_set_within(self._timeouts.alive, self._heartbeat)
 
     async def _abort(self, process: trio.Process, why: str) -> None:
         self._output(f"{self.name} is killed: {why}")
@@ -183,10 +178,24 @@ class WorkerProcess:
     async def _kill_after_timeout(self, process: trio.Process) -> None:
         await self._stopping.wait()
         seconds = self._max_shutdown_seconds + self._timeouts.end
-        await trio.sleep(seconds)
+        if await _is_set_within(seconds, self.ended):
+            return
         self._output(f"{self.name} is killed: it has not ended within {seconds:g} s")
         self.killed = True
         process.kill()
+
+
+async def _is_set_within(seconds: float, event: trio.Event) -> bool:
+    """Wait for an event that a worker causes; return False after the timeout.
+
+    This process may be late, as it was stopped or the machine asleep: then a report or an end waits to be read, and the
+    time counts from now on.
+    """
+    for timeout in (seconds, HEARTBEAT_SECONDS):
+        with trio.move_on_after(timeout):
+            await event.wait()
+            return True
+    return event.is_set()
 
 
 def _outcome(status: int) -> str:
