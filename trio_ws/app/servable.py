@@ -13,7 +13,6 @@ import trio
 
 from trio_ws.runtime.command import check_not_importing
 from trio_ws.runtime.in_trio import check_in_trio
-from trio_ws.runtime.standard_streams import discard_unwritten_errors
 
 if TYPE_CHECKING:
     import ssl
@@ -156,7 +155,8 @@ class Servable:
             raise RuntimeError("app.run() starts Trio itself: in async code, `await app.serve()`")
         if options.keys() & {"reload", "workers"}:
             raise TypeError("app.run() is one process: `trio-ws run MODULE:APP` has --workers N and --reload")
-        from trio_ws.server.signals import serve_until_signalled  # noqa: PLC0415 - as in `serve`
+        from trio_ws.runtime.standard_streams import discard_unwritten_errors  # noqa: PLC0415 - as in `serve`
+        from trio_ws.server.signals import serve_until_signalled  # noqa: PLC0415
 
         atexit.register(discard_unwritten_errors)
         trio.run(serve_until_signalled, partial(self.serve, host, port, **options))
