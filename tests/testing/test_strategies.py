@@ -278,6 +278,36 @@ def test_invalid_responses_are_refused(response: Any) -> None:
         answered(response)
 
 
+@pytest.mark.parametrize(
+    ("side", "rules"),
+    [("client", {"HTTP is older than 1.1", "the method is not GET"}), ("server", {"HTTP is older than 1.1"})],
+)
+def test_invalid_handshakes_come_to_each_part_of_a_first_line(side: Any, rules: set[str]) -> None:
+    find_all(handshakes(valid=False, side=side), lambda handshake: {handshake.rule}, rules)
+
+
+def test_invalid_deflate_parameters_come_to_each_kind() -> None:
+    def kinds(offer: str) -> set[str]:
+        words = [word.strip() for word in offer.split(";")[1:]]
+        names = [word.partition("=")[0] for word in words]
+        found = {"twice"} if len(set(names)) < len(names) else set()
+        found |= {"a value" for word in words if "takeover=" in word}
+        found |= {"no value" for word in words if word == "server_max_window_bits"}
+        return found | {"unknown" for name in names if name in ("x", "mux")}
+
+    find_all(deflate_parameters(valid=False), kinds, {"twice", "a value", "no value", "unknown"})
+
+
+@pytest.mark.parametrize(("kind", "types"), [(None, {str, bytes}), ("text", {str}), ("binary", {bytes})])
+def test_messages_have_the_kind_asked_for(kind: Any, types: set[type]) -> None:
+    find_all(messages(kind), lambda message: {str if isinstance(message, str) else bytes}, types)
+
+
+def test_invalid_close_codes_come_to_each_range() -> None:
+    ranges = {range(1000), range(1000, 3000), range(5000, 65_536)}
+    find_all(close_codes(valid=False), lambda code: {each for each in ranges if code in each}, ranges)
+
+
 def answered(response: Any) -> object:
     handshake = ClientHandshake(URL.parse("ws://testserver/"))
     key = next(
