@@ -237,8 +237,9 @@ async def test_a_worker_that_does_not_end_is_killed_which_is_a_failure(kept) -> 
 async def test_a_second_signal_is_passed_on(kept) -> None:
     script = (
         "report('ready 60')\nheard = []\n"
-        "for each in (signal.SIGTERM, signal.SIGUSR2): signal.signal(each, lambda *_: heard.append(1))\n"
-        "open('heard' + number, 'w')\nwhile len(heard) < 2: signal.pause(); open(f'{number}.{len(heard)}', 'w')\n"
+        "def hear(*_): heard.append(1); open(f'{number}.{len(heard)}', 'w')\n"
+        "for each in (signal.SIGTERM, signal.SIGUSR2): signal.signal(each, hear)\n"
+        "open('heard' + number, 'w')\nwhile len(heard) < 2: time.sleep(0.005)\n"
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(kept.run, script)
@@ -279,7 +280,7 @@ async def test_worker_that_ended_unnoticed_is_not_called_killed(kept, mock_clock
     """The supervisor was stopped for longer than a worker may take to end."""
     mock_clock.rate = 1
     script = (
-        "signal.signal(signal.SIGTERM, lambda *_: open('told', 'w'))\nreport('ready 600')\nsignal.pause()\n"
+        "signal.signal(signal.SIGTERM, lambda *_: open('told', 'w'))\nreport('ready 600')\n"
         "while not os.path.exists('go'): time.sleep(0.005)\nopen('over', 'w')\n"
     )
     async with trio.open_nursery() as nursery:

@@ -43,7 +43,7 @@ _ALONE: Final = 256 * 1024
 
 `proto-max-bulk-len` is 1 MiB at least, and a character has 4 bytes at most.
 """
-_RETRY_PAUSE: Final = 0.1
+RETRY_PAUSE: Final = 0.1
 """Seconds before a command is sent again that Redis does not take just now."""
 
 
@@ -170,7 +170,7 @@ class CommandQueue:
             if self._failure is not None:
                 raise self._failure
             if self._is_pausing:
-                await trio.sleep(_RETRY_PAUSE)
+                await trio.sleep(RETRY_PAUSE)
                 self._is_pausing = False
 
     def _send_next(self, wire: Wire) -> None:
@@ -203,7 +203,7 @@ class CommandQueue:
             self._under_way = []
             self._waiting.extendleft(reversed(again))
             if again:
-                await trio.sleep(_RETRY_PAUSE)
+                await trio.sleep(RETRY_PAUSE)
 
     def _process(self, outcomes: Sequence[Any]) -> tuple[list[QueuedCommand], Exception | None]:
         """Settle commands; return those to run again, and the connection's error."""
