@@ -62,3 +62,12 @@ def new_page(running: Any) -> tuple[Any, list[str]]:
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("requestfailed", lambda request: complaints.append(request.url))
     return page, complaints
+
+
+def state_of(page: Any, word: str) -> str:
+    """Return what a page writes of its connection, once it begins with `word`; in one step, as it may change soon."""
+    begins = (
+        "(word) => { const text = document.querySelector('#state').textContent; return text.startsWith(word) && text }"
+    )
+    text: str = page.wait_for_function(begins, arg=word).json_value()
+    return text

@@ -19,7 +19,7 @@ import trio
 
 from trio_ws import App, Response, Server, WebSocket, WebSocketException
 
-from .browser import PATIENCE
+from .browser import PATIENCE, state_of
 from .process import Program, forked
 
 PAGE = (Path(__file__).parents[2] / "docs" / "browser-client.md").read_text(encoding="utf-8")
@@ -139,12 +139,6 @@ class Seen:
     errors: list[str] = attrs.Factory(list)
 
 
-def state(page: Any, word: str) -> str:
-    page.locator("#state", has_text=re.compile(f"^{word}")).wait_for()
-    text: str = page.text_content("#state")
-    return text
-
-
 def watch(page: Any) -> None:
     """Note all that the status line shows: a delay may be so short that nobody sees it."""
     page.evaluate(
@@ -179,19 +173,19 @@ def visit(browser: Any, house: House, workers: Workers, tell: Callable[..., None
     page.set_default_timeout(PAGE_PATIENCE)
     page.on("pageerror", lambda error: seen.errors.append(str(error)))
     page.goto(f"http://127.0.0.1:{house.port}")
-    state(page, "connected")
+    state_of(page, "connected")
     seen.orders = page.evaluate(ORDERS % REQUESTS.replace('const bar = connect("/bar");', "").replace("coffee", "tea"))
     say(page, "hello")
     items(page, "hello")
 
     # A lost network: the page notices by itself, and misses nothing.
     context.set_offline(True)
-    seen.states["offline"] = state(page, "disconnected")
+    seen.states["offline"] = state_of(page, "disconnected")
     tell(partial(house.members, 0))
     say(page, "said offline")
     tell(partial(house.say, "missed"))
     context.set_offline(False)
-    state(page, "connected")
+    state_of(page, "connected")
     seen.items["offline"] = items(page, "said offline")
 
     # A frozen tab: nothing runs in it while messages arrive and its connection ends. Chromium itself freezes
@@ -218,13 +212,13 @@ def visit(browser: Any, house: House, workers: Workers, tell: Callable[..., None
     seen.states["closed"] = saw(page, "disconnected")
     say(page, "said to nobody")
     tell(house.open)
-    state(page, "connected")
+    state_of(page, "connected")
     seen.items["restarted"] = items(page, "said to nobody")
 
     # A worker that is replaced, under a supervisor.
     tell(workers.begin)
     page.goto(f"http://{workers.address}")
-    state(page, "connected")
+    state_of(page, "connected")
     watch(page)
     workers.program.signal(signal.SIGHUP)
     seen.states["replaced"] = saw(page, "disconnected")

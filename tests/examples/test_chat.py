@@ -16,7 +16,7 @@ import trio
 
 from trio_ws import Server, WebSocketDisconnect, open_websocket
 
-from .browser import EXAMPLES, PATIENCE, load, new_page
+from .browser import EXAMPLES, PATIENCE, load, new_page, state_of
 from .look import problems_of
 
 ATTACK = "<img src=x onerror=\"window.broken = true\"><b>bold</b> & '\u20ac'"
@@ -78,12 +78,6 @@ def messages_on(page: Any, count: int) -> list[tuple[str, str]]:
     page.wait_for_function(f"() => document.querySelectorAll('{ITEMS}').length >= {count}")
     pairs = page.evaluate(f"() => [...document.querySelectorAll('{ITEMS}')].map(li => [...li.childNodes].map(textOf))")
     return [tuple(pair) for pair in pairs]
-
-
-def state_of(page: Any, word: str) -> str:
-    """Return what a page says of its connection, once it says `word`."""
-    page.locator("#state", has_text=re.compile(f"^{word}")).wait_for()
-    return page.text_content("#state")
 
 
 SCROLLED = "() => messages.scrollHeight - messages.scrollTop - messages.clientHeight"

@@ -10,7 +10,7 @@ import pytest
 
 from trio_ws import App
 
-from .browser import EXAMPLES, browse, load, new_page
+from .browser import EXAMPLES, browse, load, new_page, state_of
 from .look import problems_of
 
 ATTACK = "<img src=x onerror=\"window.broken = true\"><b>bold</b> & '\u20ac'\nsecond line"
@@ -55,8 +55,7 @@ def visit(browser: Any, url: str, seen: Seen) -> None:
     page.goto(f"{url}/car/ws-index?name=Ada%20%3Ci%3E")
     seen.greeting = page.locator("#messages .received").first.text_content()
     page.context.set_offline(True)
-    page.locator("#state", has_text="disconnected").wait_for()
-    seen.lost = page.text_content("#state")
+    seen.lost = state_of(page, "disconnected")
     page.fill("#text", "Are you there?")
     page.press("#text", "Enter")
     page.context.set_offline(False)
