@@ -46,8 +46,11 @@ if [[ ! -e $root/usr/bin/python$version ]]; then
         skip "Debian has no python$version (the log is $root.log)"
 fi
 
-# A copy of what is in the working tree, so that neither built modules nor environments meet.
+# A copy of what is in the working tree, so that neither built modules nor environments meet; what was copied before and
+# is in the tree no more goes.
 mkdir -p "$root/src"
+find "$root/src" \( -name '.venv*' -o -name build -o -name '*.egg-info' \) -prune -o \
+    -type f ! -name '*.so' -exec rm -f {} +
 git -C "$here" ls-files -z --cached --others --exclude-standard |
     tar -C "$here" --null --files-from=- --ignore-failed-read -cf - 2>/dev/null | tar -xf - -C "$root/src"
 
