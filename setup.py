@@ -4,6 +4,7 @@ With `TRIO_WS_REQUIRE_SPEEDUPS=1` in the environment, as release wheels are buil
 """
 
 import os
+import re
 import sysconfig
 from glob import glob
 
@@ -26,6 +27,10 @@ class BuildExt(build_ext):
             for extension in self.extensions:
                 extension.extra_compile_args += ["-std=c11", "-O3"]
         super().build_extensions()
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """Return the path of an extension; Python 3.15 names it for its platform, which 3.11 to 3.13 do not import."""
+        return re.sub(r"\.abi3-[^.]+\.so$", ".abi3.so", super().get_ext_filename(fullname))
 
 
 class Wheel(bdist_wheel):
