@@ -50,14 +50,13 @@ def test_connections_have_the_codec_that_was_chosen() -> None:
 
 
 @pytest.mark.slow
-def test_the_command_says_which_codec_and_which_zlib_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_says_which_codec_and_which_zlib_run() -> None:
     def version() -> str:
         command = [sys.executable, "-m", "trio_ws", "--version"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    monkeypatch.setenv(PURE_PYTHON, "1")
-    monkeypatch.setenv(STANDARD_ZLIB, "1")
-    assert version().endswith(f", pure Python codec, zlib {zlib.ZLIB_RUNTIME_VERSION})\n")
-    monkeypatch.delenv(PURE_PYTHON)
-    monkeypatch.delenv(STANDARD_ZLIB)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(PURE_PYTHON, "1")
+        patch.setenv(STANDARD_ZLIB, "1")
+        assert version().endswith(f", pure Python codec, zlib {zlib.ZLIB_RUNTIME_VERSION})\n")
     assert version().endswith(f", {RUNNING}, {compressors.choose().name})\n")
