@@ -255,6 +255,17 @@ def test_module_that_calls_run_on_import_is_one_line(shop, capsys, arguments) ->
     assert 'if __name__ == "__main__":' in printed
 
 
+@pytest.mark.parametrize("target", ["shop:app.run", "shop:serving"])
+def test_name_of_what_serves_by_itself_is_one_line(shop, capsys, target) -> None:
+    Path("shop.py").write_text(SHOP + "\ndef serving():\n    app.run(port=0)\n    return app\n")
+    with pytest.raises(SystemExit) as end:
+        main(["run", target])
+    assert end.value.code == 1
+    assert capsys.readouterr().err == (
+        f"trio-ws: {target} serves by itself: name the App, or a function that returns it\n"
+    )
+
+
 def test_an_error_in_the_application_module_is_not_swallowed(shop) -> None:
     (shop / "broken_shop.py").write_text("import nowhere_to_be_found\n")
     with pytest.raises(ModuleNotFoundError, match="nowhere_to_be_found"):

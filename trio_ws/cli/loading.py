@@ -104,7 +104,11 @@ def _made(factory: Any, label: str) -> App:
         raise UsageError(f"the factory {label} is called without arguments: {error}") from None
     except ValueError:  # of something built in
         pass
-    made: Any = factory()
+    try:
+        with importing(label):
+            made: Any = factory()
+    except RunDuringImportError:
+        raise UsageError(f"{label} serves by itself: name the App, or a function that returns it") from None
     if inspect.iscoroutine(made):
         made.close()
         raise UsageError(f"the factory {label} is async: what has to be awaited goes into the lifespan of the App")
