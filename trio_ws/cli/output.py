@@ -1,4 +1,4 @@
-"""The standard output of the command, whose reader may go and whose disk may be full."""
+"""Writing to standard output, also into a closed pipe or onto a full disk."""
 
 from __future__ import annotations
 
